@@ -1,1 +1,9 @@
-//! x
+//! The on-premise agent of a phone system. It counts calls, keeps content local, and shows everything that leaves.
+//!
+//! Data flows one way: `pbx` → `call` → `store` → `tally` → `gate` → `outbox` → `link`. ARCHITECTURE.md has the map.
+
+pub mod ipc;
+pub mod private;
+pub mod settings;
+pub mod state;
+pub mod tally;

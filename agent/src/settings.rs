@@ -1,0 +1,273 @@
+//! The settings: one struct a section of `demarc.toml`, every value checked when it is read.
+
+pub mod edit;
+pub mod load;
+
+use std::path::PathBuf;
+
+use demarc_proto::WindowLength;
+use serde::{Deserialize, Serialize};
+
+/// Everything that an owner can set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The directory that holds everything the agent keeps.
+    #[serde(default = "default_state_dir")]
+    pub state_dir: PathBuf,
+    /// What to do on a kernel that cannot confine the roles.
+    #[serde(default)]
+    pub confinement: Confinement,
+    /// The phone system.
+    #[serde(default)]
+    pub pbx: Pbx,
+    /// The tunnel to the vendor's hub.
+    #[serde(default)]
+    pub tunnel: Tunnel,
+    /// Call statistics for the vendor.
+    #[serde(default)]
+    pub stats: Stats,
+    /// Call recordings: what must stay out of reach.
+    #[serde(default)]
+    pub recordings: Recordings,
+}
+
+/// What to do on a kernel that cannot confine the roles.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Confinement {
+    /// Do not run.
+    #[default]
+    Required,
+    /// Run with what the kernel can do, and say loudly what it cannot.
+    BestEffort,
+}
+
+/// The phone system.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pbx {
+    /// Names of the trunks: `provider1`, or `PJSIP/provider1` where two technologies share a name.
+    #[serde(default)]
+    pub trunks: Vec<String>,
+    /// How long a call must be without a new leg before it enters a report: two minutes, or a sixth of the window
+    /// where that is shorter.
+    #[serde(default, with = "duration::optional", skip_serializing_if = "Option::is_none")]
+    pub quiet: Option<std::time::Duration>,
+    /// What is dialled before an outside number, such as `9`.
+    #[serde(default)]
+    pub outside_line: String,
+    /// What an international number begins with, after the outside line.
+    #[serde(default = "default_international")]
+    pub international: Vec<String>,
+    /// Where call records come from.
+    #[serde(default)]
+    pub source: Vec<Source>,
+}
+
+/// Where call records come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Source {
+    /// Asterisk's `cdr_csv`: `Master.csv` in any of its layouts.
+    AsteriskCsv {
+        /// The file.
+        path: PathBuf,
+        /// The zone of its times, by its IANA name; the machine's own where absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timezone: Option<String>,
+    },
+}
+
+/// The tunnel to the vendor's hub.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tunnel {
+    /// Whether the agent may connect at all. Nothing happens before enrollment.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// The hub, `host:port`, where it is not the one that the enrollment token named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hub: Option<String>,
+    /// An HTTP proxy, `http://[user:password@]host:port`; else `HTTPS_PROXY` from the environment counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<Secret>,
+}
+
+/// Call statistics for the vendor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stats {
+    /// Whether aggregated reports are sent.
+    #[serde(default = "yes")]
+    pub upload: bool,
+    /// The length of a report window.
+    #[serde(default = "default_window", with = "window_text")]
+    pub window: WindowLength,
+    /// The least number of calls in any published group: k.
+    #[serde(default = "default_floor")]
+    pub floor: u32,
+    /// How long after enrollment the first report waits.
+    #[serde(default = "default_grace", with = "duration")]
+    pub grace: std::time::Duration,
+    /// The newest report schema that the owner has accepted.
+    #[serde(default = "default_schema")]
+    pub schema: u32,
+}
+
+/// Call recordings: what must stay out of reach.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recordings {
+    /// Trees of recordings beside the known ones: each start proves that no role can open a file in them.
+    #[serde(default)]
+    pub paths: Vec<PathBuf>,
+}
+
+/// A text that prints as `***`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl Settings {
+    /// How long a call must be without a new leg before it enters a report.
+    pub fn quiet(&self) -> std::time::Duration {
+        let sixth = std::time::Duration::from_secs(u64::from(self.stats.window.seconds()) / 6);
+        self.pbx.quiet.unwrap_or_else(|| sixth.min(std::time::Duration::from_secs(120)))
+    }
+}
+
+fn default_state_dir() -> PathBuf {
+    PathBuf::from("/var/lib/demarc")
+}
+
+fn default_international() -> Vec<String> {
+    ["+", "00", "011"].map(String::from).to_vec()
+}
+
+fn default_window() -> WindowLength {
+    WindowLength::DAY
+}
+
+fn default_floor() -> u32 {
+    10
+}
+
+fn default_grace() -> std::time::Duration {
+    std::time::Duration::from_secs(86_400)
+}
+
+fn default_schema() -> u32 {
+    demarc_proto::SCHEMA
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Default for Pbx {
+    fn default() -> Self {
+        Self {
+            trunks: Vec::new(),
+            quiet: None,
+            outside_line: String::new(),
+            international: default_international(),
+            source: Vec::new(),
+        }
+    }
+}
+
+impl Default for Tunnel {
+    fn default() -> Self {
+        Self { enabled: true, hub: None, proxy: None }
+    }
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self {
+            upload: true,
+            window: default_window(),
+            floor: default_floor(),
+            grace: default_grace(),
+            schema: default_schema(),
+        }
+    }
+}
+
+/// Durations as people write them: `"0s"`, `"90s"`, `"5m"`, `"24h"`, `"7d"`.
+mod duration {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn parse(text: &str) -> Option<Duration> {
+        let unit = match text.as_bytes().last()? {
+            b's' => 1,
+            b'm' => 60,
+            b'h' => 3600,
+            b'd' => 86_400,
+            _ => return None,
+        };
+        let number: u64 = text[..text.len() - 1].parse().ok()?;
+        number.checked_mul(unit).map(Duration::from_secs)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse(&text).ok_or_else(|| D::Error::custom("a duration is a number with s, m, h or d, such as \"24h\""))
+    }
+
+    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{}s", duration.as_secs()))
+    }
+
+    pub(super) mod optional {
+        use std::time::Duration;
+
+        use serde::{Deserializer, Serializer};
+
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+            super::deserialize(deserializer).map(Some)
+        }
+
+        pub(crate) fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+            match duration {
+                Some(duration) => super::serialize(duration, serializer),
+                None => serializer.serialize_none(),
+            }
+        }
+    }
+}
+
+/// Window lengths as people write them: `"1m"`, `"1h"`, `"1d"`, `"7d"`.
+mod window_text {
+    use demarc_proto::WindowLength;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<WindowLength, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+
+    pub(super) fn serialize<S: Serializer>(length: &WindowLength, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(length)
+    }
+}

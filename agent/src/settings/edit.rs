@@ -1,0 +1,1 @@
+//! Edits the config file.
