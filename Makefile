@@ -1,0 +1,23 @@
+# What a contributor types. Everything needs only Rust, a C compiler and make.
+.PHONY: build demo test bench lint
+
+# The end-to-end tests mostly wait for windows to close, so many of them run side by side.
+export RUST_TEST_THREADS ?= 8
+
+build:
+	cargo build --release -p demarc -p demarc-hub
+
+demo:
+	./deploy/demo/run
+
+test:
+	./deploy/lab/asterisk fetch
+	cargo build -p demarc -p demarc-hub
+	cargo test --workspace
+
+bench:
+	./deploy/bench/run
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
