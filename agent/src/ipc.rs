@@ -3,6 +3,8 @@
 //! The supervisor alone reads the config file. Each role is told only what it needs: the link never learns
 //! where call records lie, the collector never learns where the hub is.
 
+pub mod channel;
+
 use std::{path::PathBuf, time::Duration};
 
 use demarc_proto::{Receipt, ReportId, SiteId, message::RefusedReason};
@@ -13,6 +15,14 @@ use crate::state::Site;
 
 /// The descriptor at which a role finds its end of the socket pair.
 pub const ROLE_FD: i32 = 3;
+
+/// A role ends with this code when something opened that its confinement must keep shut: the supervisor does not
+/// start it again.
+pub const EXIT_NOT_CONFINED: u8 = 70;
+
+/// A role ends with this code when it must read a file that came after its rules were made (a rotated log): the
+/// supervisor starts it anew, with fresh rules.
+pub const EXIT_FRESH_RULES: u8 = 75;
 
 /// What the collector is told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,2 +1,7 @@
-//! x
-fn main(){}
+//! The program `demarc`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    demarc::cli::main()
+}

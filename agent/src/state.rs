@@ -1,6 +1,11 @@
 //! The state directory: where each thing that the agent keeps lies, and who may touch it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::{self, DirBuilder, Permissions},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
 
 use demarc_proto::{SiteId, bytes64::Bytes64};
 use serde::{Deserialize, Serialize};
@@ -64,6 +69,69 @@ impl StateDir {
     pub fn control_socket(&self) -> PathBuf {
         self.0.join("control.sock")
     }
+
+    /// Held locked by the supervisor, so that two never run on one state directory.
+    pub fn lock(&self) -> PathBuf {
+        self.0.join("lock")
+    }
+
+    /// Makes the directories that are missing, and closes those that are there to everybody else. The root itself
+    /// keeps its mode where it exists: the owner may have put the config file into it.
+    ///
+    /// # Errors
+    /// When one cannot be made, or belongs to somebody else.
+    pub fn create(&self) -> Result<(), StateError> {
+        if !self.0.is_dir() {
+            make(&self.0)?;
+        }
+        for directory in [self.collector(), self.outbox(), self.link(), self.site(), self.canary()] {
+            make(&directory)?;
+            fs::set_permissions(&directory, Permissions::from_mode(0o700))
+                .map_err(|source| StateError { path: directory, source })?;
+        }
+        Ok(())
+    }
+
+    /// Makes a process that runs as root go on as the owner of the state directory, so that no file there ends up
+    /// root's. Does nothing for anybody else, and where the directory does not exist yet.
+    ///
+    /// # Errors
+    /// When the directory cannot be looked at, or the kernel refuses the change.
+    pub fn become_owner(&self) -> Result<(), StateError> {
+        let fail = |source| StateError { path: self.0.clone(), source };
+        let owner = match fs::metadata(&self.0) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(fail(error)),
+        };
+        if !rustix::process::geteuid().is_root() || owner.uid() == 0 {
+            return Ok(());
+        }
+        let group = owner.gid();
+        // SAFETY: the calls take plain numbers and one pointer to a live number; the C library changes every thread.
+        let changed =
+            unsafe { libc::setgroups(1, &group) == 0 && libc::setgid(group) == 0 && libc::setuid(owner.uid()) == 0 };
+        if changed { Ok(()) } else { Err(fail(io::Error::last_os_error())) }
+    }
+}
+
+fn make(directory: &Path) -> Result<(), StateError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(|source| StateError { path: directory.to_owned(), source })
+}
+
+/// The state directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{} cannot be used as (part of) the state directory; is it writable for the user that demarc runs as?", path.display())]
+pub struct StateError {
+    /// The directory.
+    pub path: PathBuf,
+    /// Why.
+    #[source]
+    pub source: io::Error,
 }
 
 /// What is known of the enrollment, without any secret.
@@ -80,4 +148,21 @@ pub struct Site {
     pub receipt_key: Bytes64,
     /// When the site was enrolled: seconds since 1970 in UTC.
     pub enrolled: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_are_private() {
+        let root = tempfile::tempdir().unwrap();
+        let state = StateDir::new(root.path().join("deep/state"));
+        state.create().unwrap();
+        fs::set_permissions(state.link(), Permissions::from_mode(0o755)).unwrap();
+        state.create().unwrap();
+        for directory in [state.root().to_owned(), state.collector(), state.outbox(), state.link(), state.canary()] {
+            assert_eq!(fs::metadata(&directory).unwrap().mode() & 0o777, 0o700, "{}", directory.display());
+        }
+    }
 }

@@ -1,0 +1,79 @@
+//! The command line: one file a command below this one.
+
+pub mod role;
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+use crate::settings::load::{DEFAULT_CONFIG, LoadError};
+
+/// The exit code for a config file or an environment that cannot be used.
+const EXIT_BAD_CONFIG: u8 = 64;
+
+/// The on-premise agent of a phone system: it counts calls, keeps content local, and shows everything that leaves.
+#[derive(Debug, Parser)]
+#[command(
+    name = "demarc",
+    version,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 64 bad config.\n\nExample: demarc --config /etc/demarc/demarc.toml status"
+)]
+struct Cli {
+    /// Reads the settings from this file.
+    #[arg(long, global = true, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Takes one role of the daemon. The supervisor starts this; nobody types it.
+    #[command(hide = true)]
+    Role(role::RoleArgs),
+}
+
+/// Reads the command line, does what it says, and returns the exit code.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            complain(&error);
+            if error.downcast_ref::<LoadError>().is_some() {
+                ExitCode::from(EXIT_BAD_CONFIG)
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    // A role gets what it needs from the supervisor, and is not able to read the config file.
+    let Command::Role(args) = &cli.command;
+    role::run(args).map(|()| ExitCode::SUCCESS)
+}
+
+/// Writes an error and its causes in one line.
+fn complain(error: &anyhow::Error) {
+    let mut line = String::from("demarc: ");
+    let mut last = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        // A cause that the sentence before has quoted already is not said twice.
+        if last.ends_with(&text) {
+            continue;
+        }
+        if !last.is_empty() {
+            line.push_str(": ");
+        }
+        line.push_str(&text);
+        last = text;
+    }
+    let _ = writeln!(io::stderr(), "{}", line.replace('\n', " "));
+}

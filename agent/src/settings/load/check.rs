@@ -1,0 +1,124 @@
+//! What the types of the settings cannot say: values that must fit one another and the world.
+
+use std::time::Duration;
+
+use jiff::tz::TimeZoneDatabase;
+
+use crate::settings::{Settings, Source};
+
+/// A value that makes no sense.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// The key.
+    pub(super) key: &'static str,
+    /// Which of the keys with that name, counted from zero.
+    pub(super) occurrence: usize,
+    /// What is wrong, and what is allowed.
+    pub(super) problem: String,
+}
+
+fn fault(key: &'static str, problem: impl Into<String>) -> Result<(), Fault> {
+    Err(Fault { key, occurrence: 0, problem: problem.into() })
+}
+
+/// Finds the first value that makes no sense.
+pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
+    if settings.state_dir.as_os_str().is_empty() {
+        return fault("state_dir", "the directory has no name");
+    }
+    if settings.stats.floor < 2 {
+        return fault(
+            "stats.floor",
+            format!("{} is too low; allowed is a whole number, 2 or more", settings.stats.floor),
+        );
+    }
+    if !(1..=demarc_proto::SCHEMA).contains(&settings.stats.schema) {
+        let known = demarc_proto::SCHEMA;
+        return fault("stats.schema", format!("this program knows the report schemas 1 to {known}"));
+    }
+    if let Some(hub) = &settings.tunnel.hub
+        && endpoint(hub).is_none()
+    {
+        return fault("tunnel.hub", "allowed is host:port, such as \"hub.example.com:443\"");
+    }
+    if let Some(proxy) = &settings.tunnel.proxy
+        && proxy_endpoint(proxy.expose()).is_none()
+    {
+        return fault("tunnel.proxy", "allowed is \"http://host:port\" or \"http://user:password@host:port\"");
+    }
+    let mut seen = Vec::new();
+    for (occurrence, source) in settings.pbx.source.iter().enumerate() {
+        let Source::AsteriskCsv { path, timezone } = source;
+        if path.file_name().is_none() {
+            let problem = "this names no file".to_owned();
+            return Err(Fault { key: "pbx.source.path", occurrence, problem });
+        }
+        if seen.contains(&path) {
+            let problem = "two sources read the same file; every call would be counted twice".to_owned();
+            return Err(Fault { key: "pbx.source.path", occurrence, problem });
+        }
+        seen.push(path);
+        if let Some(zone) = timezone
+            && TimeZoneDatabase::bundled().get(zone).is_err()
+        {
+            let before = &settings.pbx.source[..occurrence];
+            let occurrence = before.iter().filter(|Source::AsteriskCsv { timezone, .. }| timezone.is_some()).count();
+            let problem = "no time zone has this name; allowed is an IANA name, such as \"Europe/Berlin\"".to_owned();
+            return Err(Fault { key: "pbx.source.timezone", occurrence, problem });
+        }
+    }
+    Ok(())
+}
+
+/// What is allowed and is likely not meant, in words.
+pub fn warnings(settings: &Settings) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if settings.stats.upload && settings.stats.window.seconds() < 3600 {
+        warnings.push(format!(
+            "stats.window is {}: windows under 1h show the vendor when calls happen more closely than most owners want.",
+            settings.stats.window
+        ));
+    }
+    if settings.pbx.source.is_empty() {
+        warnings.push("No [[pbx.source]] is set: no call is counted.".to_owned());
+    } else if settings.pbx.trunks.is_empty() {
+        warnings
+            .push("pbx.trunks is empty: calls from and to the outside cannot be told from internal ones.".to_owned());
+    }
+    if settings.quiet() >= Duration::from_secs(u64::from(settings.stats.window.seconds())) {
+        warnings.push(
+            "pbx.quiet is as long as stats.window or longer: calls enter a later report than their own.".to_owned(),
+        );
+    }
+    warnings
+}
+
+/// A host and a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// A name or an address; an IPv6 address has no brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+/// Reads `host:port`; an IPv6 address stands in brackets.
+pub fn endpoint(text: &str) -> Option<Endpoint> {
+    let (host, port) = text.rsplit_once(':')?;
+    let port = port.parse().ok().filter(|port| *port != 0)?;
+    let host = match host.strip_prefix('[') {
+        Some(address) => address.strip_suffix(']').filter(|address| address.parse::<std::net::Ipv6Addr>().is_ok())?,
+        None => host,
+    };
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':');
+    let good = !host.is_empty() && host.len() <= 253 && host.bytes().all(is_name);
+    (good && (text.starts_with('[') || !host.contains(':'))).then(|| Endpoint { host: host.to_owned(), port })
+}
+
+/// Reads where a proxy listens from `http://[user:password@]host[:port][/]`. The port is 80 where none is named.
+pub fn proxy_endpoint(text: &str) -> Option<Endpoint> {
+    let rest = text.strip_prefix("http://")?;
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let address = rest.rsplit_once('@').map_or(rest, |(_, address)| address);
+    endpoint(address).or_else(|| endpoint(&format!("{address}:80")))
+}

@@ -1,0 +1,181 @@
+//! Turns an error of the TOML parser into file, line, column, key, and what is allowed there.
+
+use std::path::Path;
+
+use toml_edit::{Document, Item, Table, Value};
+
+use super::{LoadError, check::Fault};
+
+/// What may stand at each key, in words. Every key of the file has a line here.
+pub(super) const ALLOWED: &[(&str, &str)] = &[
+    ("state_dir", "a directory in quotes"),
+    ("confinement", "\"required\" or \"best-effort\""),
+    ("pbx", "a section"),
+    ("pbx.trunks", "a list of trunk names in quotes, such as [\"provider1\"]"),
+    ("pbx.quiet", "a duration in quotes, such as \"2m\""),
+    ("pbx.outside_line", "digits in quotes, such as \"9\""),
+    ("pbx.international", "a list of prefixes in quotes, such as [\"00\"]"),
+    ("pbx.source", "one [[pbx.source]] section for each source"),
+    ("pbx.source.type", "\"asterisk-csv\""),
+    ("pbx.source.path", "a file in quotes, such as \"/var/log/asterisk/cdr-csv/Master.csv\""),
+    ("pbx.source.timezone", "an IANA time zone in quotes, such as \"Europe/Berlin\""),
+    ("tunnel", "a section"),
+    ("tunnel.enabled", "true or false"),
+    ("tunnel.hub", "host:port in quotes, such as \"hub.example.com:443\""),
+    ("tunnel.proxy", "\"http://host:port\" or \"http://user:password@host:port\""),
+    ("stats", "a section"),
+    ("stats.upload", "true or false"),
+    ("stats.window", "a whole number of minutes that divides a day, such as \"1m\", \"1h\", \"1d\", or \"7d\""),
+    ("stats.floor", "a whole number, 2 or more"),
+    ("stats.grace", "a duration in quotes, such as \"24h\""),
+    ("stats.schema", "the number of a report schema, such as 1"),
+    ("recordings", "a section"),
+    ("recordings.paths", "a list of directories in quotes"),
+];
+
+/// The error of the parser, as its reader needs it.
+pub(super) fn parse_error(file: &Path, text: &str, error: &toml::de::Error) -> LoadError {
+    let span = error.span().unwrap_or(0..0);
+    let message = error.message().replace('\n', ", ");
+    let document = Document::parse(text).ok();
+    let keys = document.as_ref().map(|document| every_key(document.as_table())).unwrap_or_default();
+    let unknown = quoted_after(&message, "unknown field `");
+    let place = match unknown {
+        // Inside a list of sections the parser only knows where the list begins.
+        Some(name) => keys
+            .iter()
+            .filter(|key| key.last() == name && allowed(&key.path).is_none())
+            .min_by_key(|key| key.at.start.abs_diff(span.start)),
+        None => keys.iter().filter(|key| key.whole.contains(&span.start)).min_by_key(|key| key.whole.len()),
+    };
+    let offset = match place {
+        Some(key) if unknown.is_some() => key.at.start,
+        _ => span.start,
+    };
+    let key = place.map(|key| key.path.clone());
+    let missing = quoted_after(&message, "missing field `");
+    let problem = match (unknown, missing, &key) {
+        (Some(name), _, Some(path)) => unknown_key(name, path),
+        (None, Some(name), _) => format!("the key \"{name}\" is missing here"),
+        (None, None, Some(path)) if document.is_some() => match allowed(path) {
+            Some(allowed) => format!("{}allowed is {allowed}", found(&message)),
+            None => message,
+        },
+        _ => message,
+    };
+    let (line, column) = line_and_column(text, offset);
+    LoadError::Invalid { file: file.to_owned(), line, column, key, problem }
+}
+
+/// A value that the parser takes and that makes no sense.
+pub(super) fn fault(file: &Path, text: &str, fault: Fault) -> LoadError {
+    let document = Document::parse(text).ok();
+    let keys = document.as_ref().map(|document| every_key(document.as_table())).unwrap_or_default();
+    let mut places = keys.iter().filter(|key| key.path == fault.key);
+    let (line, column) = places.nth(fault.occurrence).map_or((1, 1), |key| line_and_column(text, key.at.start));
+    LoadError::Invalid { file: file.to_owned(), line, column, key: Some(fault.key.to_owned()), problem: fault.problem }
+}
+
+/// What may stand at that key.
+pub(super) fn allowed(path: &str) -> Option<&'static str> {
+    ALLOWED.iter().find(|(key, _)| *key == path).map(|(_, allowed)| *allowed)
+}
+
+/// The sentence about a key that does not exist: it names the nearest one that does.
+pub(super) fn unknown_key(name: &str, path: &str) -> String {
+    let parent = path.strip_suffix(name).unwrap_or("").trim_end_matches('.');
+    let siblings = ALLOWED.iter().filter_map(|(key, _)| {
+        let (above, last) = key.rsplit_once('.').unwrap_or(("", key));
+        (above == parent).then_some(last)
+    });
+    let here = siblings.clone().map(|key| (distance(name, key), key)).min();
+    let anywhere = || ALLOWED.iter().find(|(key, _)| key.rsplit('.').next() == Some(name)).map(|(key, _)| *key);
+    match (here, anywhere()) {
+        (Some((distance, nearest)), _) if distance <= 2.max(name.len() / 3) => {
+            format!("there is no such key; did you mean \"{nearest}\"?")
+        }
+        (_, Some(elsewhere)) => format!("there is no such key here; did you mean \"{elsewhere}\"?"),
+        _ => format!("there is no such key; known here are {}", siblings.collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// Line and column of a byte offset, both counted from one.
+fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+    line_and_column_of_bytes(text.as_bytes(), offset)
+}
+
+/// As [`line_and_column`], for a text that may not be UTF-8 after the offset.
+pub(super) fn line_and_column_of_bytes(text: &[u8], offset: usize) -> (usize, usize) {
+    let before = &text[..offset.min(text.len())];
+    let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let lines = before.iter().filter(|byte| **byte == b'\n').count();
+    (lines + 1, String::from_utf8_lossy(&before[line_start..]).chars().count() + 1)
+}
+
+/// A key of the document: where its name stands, and what it spans with its value.
+struct Key {
+    path: String,
+    at: std::ops::Range<usize>,
+    whole: std::ops::Range<usize>,
+}
+
+impl Key {
+    fn last(&self) -> &str {
+        self.path.rsplit('.').next().unwrap_or("")
+    }
+}
+
+fn every_key(table: &Table) -> Vec<Key> {
+    let mut keys = Vec::new();
+    collect(table, "", &mut keys);
+    keys
+}
+
+fn collect(table: &dyn toml_edit::TableLike, above: &str, keys: &mut Vec<Key>) {
+    for (name, item) in table.iter() {
+        let path = if above.is_empty() { name.to_owned() } else { format!("{above}.{name}") };
+        let at = table.key(name).and_then(toml_edit::Key::span).or_else(|| item.span()).unwrap_or(0..0);
+        let whole = at.start..item.span().map_or(at.end, |span| span.end.max(at.end));
+        keys.push(Key { path: path.clone(), at, whole });
+        match item {
+            Item::Table(table) => collect(table, &path, keys),
+            Item::ArrayOfTables(tables) => tables.iter().for_each(|table| collect(table, &path, keys)),
+            Item::Value(Value::InlineTable(table)) => collect(table, &path, keys),
+            Item::Value(Value::Array(values)) => {
+                for table in values.iter().filter_map(Value::as_inline_table) {
+                    collect(table, &path, keys);
+                }
+            }
+            Item::Value(_) | Item::None => {}
+        }
+    }
+}
+
+/// The parser's description of what it found, where it gave one.
+fn found(message: &str) -> String {
+    ["invalid type: ", "invalid value: ", "unknown variant "]
+        .iter()
+        .find_map(|prefix| message.strip_prefix(prefix)?.split(", expected").next())
+        .map(|found| format!("found {found}; "))
+        .unwrap_or_default()
+}
+
+fn quoted_after<'a>(message: &'a str, before: &str) -> Option<&'a str> {
+    message.split_once(before)?.1.split('`').next()
+}
+
+/// How many letters must be added, taken away or changed (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let change = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
