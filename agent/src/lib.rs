@@ -3,6 +3,7 @@
 //! Data flows one way: `pbx` → `call` → `store` → `tally` → `gate` → `outbox` → `link`. ARCHITECTURE.md has the map.
 
 pub mod cli;
+pub mod call;
 pub mod ipc;
 pub mod pbx;
 pub mod private;

@@ -1,0 +1,363 @@
+//! A call: what all legs of one conversation amount to, whatever order they arrive in.
+
+pub mod channel;
+pub mod code;
+pub mod key;
+pub mod name;
+pub mod rules;
+pub mod spans;
+
+use demarc_proto::{Cell, Direction, Outcome, report::Destination};
+
+use self::{
+    channel::{Channel, leads_out},
+    spans::Spans,
+};
+pub use self::{
+    key::CallKey,
+    name::{NameId, Names},
+    rules::CallRules,
+};
+use crate::pbx::leg::{Disposition, Leg};
+
+/// A call, put together from its legs.
+///
+/// Everything in it is a minimum, a maximum or a union over the legs. So [`Call::merge`] gives the same call in
+/// whatever order and grouping legs come, and a row that is read twice changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The earliest start of a leg.
+    start: i64,
+    /// The latest end of a leg.
+    end: i64,
+    /// When a person first answered.
+    person: Option<i64>,
+    /// When at least one answered leg was up.
+    talk: Spans,
+    /// The rows that make up the call, by their names, in order.
+    rows: Vec<u64>,
+    /// Rows without a name: each is a leg, even if its bytes repeat those of another (ForkCDR writes such rows).
+    nameless_rows: u32,
+    /// What happened in any of the legs: a set of `SAW_` bits.
+    saw: u16,
+    /// The leg that began the call, with its caller: a trunk if `detail` is [`ON_TRUNK`], else an extension.
+    first: Pick,
+    /// The leg that went out over a trunk: the one answered first, else the last one tried. `detail` tells the
+    /// destination's class.
+    out: Option<Pick>,
+    /// The earliest leg in a queue.
+    queue: Option<Pick>,
+    /// The extension that answered first, else the one rung first.
+    rung: Option<Pick>,
+}
+
+/// A leg that won a comparison against all others, and the name that it stands for. The least wins, field by field,
+/// so that no two different legs are equal and the order of arrival cannot matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Pick {
+    rank: Rank,
+    time: i64,
+    sequence: u32,
+    name: NameId,
+    detail: u8,
+}
+
+/// The class in which a leg takes part in a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Best,
+    Other,
+}
+
+const ON_TRUNK: u8 = 1;
+const ABROAD: u8 = 1;
+
+const SAW_PERSON: u16 = 1;
+const SAW_VOICEMAIL: u16 = 1 << 1;
+const SAW_QUEUE: u16 = 1 << 2;
+const SAW_ANSWERED: u16 = 1 << 3;
+const SAW_NO_ANSWER: u16 = 1 << 4;
+const SAW_BUSY: u16 = 1 << 5;
+
+/// What a call adds to the rollups: where, and how much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// The cell of the rollups.
+    pub place: Place,
+    /// The amounts.
+    pub figures: Figures,
+}
+
+/// A cell of the rollups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// Quarter hour of the call's end, counted from 1970 in UTC.
+    pub quarter: i64,
+    /// Direction and outcome.
+    pub cell: Cell,
+    /// The trunk, if there is one.
+    pub trunk: NameId,
+    /// The queue, if there is one.
+    pub queue: NameId,
+    /// The extension, if there is one.
+    pub extension: NameId,
+}
+
+/// Amounts in the rollups; differences may be negative.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Calls.
+    pub calls: i64,
+    /// Their legs.
+    pub legs: i64,
+    /// Their talk time.
+    pub talk_seconds: i64,
+    /// Their waiting time.
+    pub wait_seconds: i64,
+}
+
+/// Seconds of a quarter hour, the grain of the rollups: every time zone's hours are made of such.
+pub const QUARTER: i64 = 900;
+
+impl Call {
+    /// The call that a leg is on its own.
+    pub fn of(leg: &Leg<'_>, rules: &CallRules, names: &mut Names) -> Self {
+        let answered = leg.disposition == Disposition::Answered;
+        let caller = Channel::parse(&leg.channel);
+        let called = Channel::parse(&leg.dstchannel).filter(|channel| !channel.is_local());
+        let called_trunk = called.and_then(|channel| rules.trunk(channel));
+        let by_person = answered && leads_out(&leg.dstchannel);
+        let in_queue = leg.lastapp.eq_ignore_ascii_case(b"Queue");
+        let sequence = leg.sequence.map_or(u32::MAX, |number| u32::try_from(number).unwrap_or(u32::MAX));
+        let answer = leg.answer.unwrap_or(leg.end);
+
+        let mut saw = match leg.disposition {
+            Disposition::Answered => SAW_ANSWERED,
+            Disposition::NoAnswer | Disposition::Cancel => SAW_NO_ANSWER,
+            Disposition::Busy => SAW_BUSY,
+            Disposition::Failed | Disposition::Congestion => 0,
+        };
+        saw |= if by_person { SAW_PERSON } else { 0 };
+        saw |= if answered && leg.lastapp.eq_ignore_ascii_case(b"VoiceMail") { SAW_VOICEMAIL } else { 0 };
+        saw |= if in_queue { SAW_QUEUE } else { 0 };
+
+        let mut talk = Spans::default();
+        if let (true, Some(answer)) = (answered, leg.answer) {
+            talk.add(answer, leg.end);
+        }
+
+        // The call is named for its first channel.
+        let uniqueid = key::present(leg.uniqueid);
+        let begins = key::present(leg.linkedid).or(uniqueid) == uniqueid;
+        let caller_trunk = caller.and_then(|channel| rules.trunk(channel));
+        let first = Pick {
+            rank: if begins { Rank::Best } else { Rank::Other },
+            time: leg.start,
+            sequence,
+            name: match (caller_trunk, caller) {
+                (Some(trunk), _) => names.note(trunk.as_bytes()),
+                // Half of a Local channel is no telephone.
+                (None, Some(channel)) if !channel.is_local() => names.note(channel.device),
+                _ => NameId::NONE,
+            },
+            detail: if caller_trunk.is_some() { ON_TRUNK } else { 0 },
+        };
+        let out = called_trunk.map(|trunk| {
+            let detail = if rules.destination(&leg.dst) == Destination::International { ABROAD } else { 0 };
+            let name = names.note(trunk.as_bytes());
+            if answered {
+                Pick { rank: Rank::Best, time: answer, sequence, name, detail }
+            } else {
+                // The last one tried: the latest start is the least of the negated ones.
+                let sequence = if leg.sequence.is_none() { u32::MAX } else { u32::MAX - sequence };
+                Pick { rank: Rank::Other, time: leg.start.saturating_neg(), sequence, name, detail }
+            }
+        });
+        let queue = in_queue.then(|| {
+            let argument = leg.lastdata.split(|&byte| byte == b',' || byte == b'|').next().unwrap_or_default();
+            let name = names.note(argument.trim_ascii());
+            Pick { rank: Rank::Best, time: leg.start, sequence, name, detail: 0 }
+        });
+        let rung = called.filter(|_| called_trunk.is_none()).map(|channel| {
+            let (rank, time) = if answered { (Rank::Best, answer) } else { (Rank::Other, leg.start) };
+            Pick { rank, time, sequence, name: names.note(channel.device), detail: 0 }
+        });
+
+        let row = key::row_name(leg);
+        Self {
+            start: leg.start,
+            end: leg.end,
+            person: leg.answer.filter(|_| by_person),
+            talk,
+            rows: row.into_iter().collect(),
+            nameless_rows: u32::from(row.is_none()),
+            saw,
+            first,
+            out,
+            queue,
+            rung,
+        }
+    }
+
+    /// Takes in all legs of another part of the same call; says how many of them were here already.
+    pub fn merge(&mut self, other: &Self) -> u64 {
+        self.start = self.start.min(other.start);
+        self.end = self.end.max(other.end);
+        self.person = least(self.person, other.person);
+        self.talk.add_all(&other.talk);
+        self.nameless_rows = self.nameless_rows.saturating_add(other.nameless_rows);
+        self.saw |= other.saw;
+        self.first = self.first.min(other.first);
+        self.out = least(self.out, other.out);
+        self.queue = least(self.queue, other.queue);
+        self.rung = least(self.rung, other.rung);
+        let mut repeated = 0;
+        for &row in &other.rows {
+            match self.rows.binary_search(&row) {
+                Ok(_) => repeated += 1,
+                Err(place) => self.rows.insert(place, row),
+            }
+        }
+        repeated
+    }
+
+    /// The second in which the call began.
+    pub fn start(&self) -> i64 {
+        self.start
+    }
+
+    /// The second in which the call ended: the time that it is counted at.
+    pub fn end(&self) -> i64 {
+        self.end
+    }
+
+    /// How many legs the call has.
+    pub fn legs(&self) -> u64 {
+        self.rows.len() as u64 + u64::from(self.nameless_rows)
+    }
+
+    /// Where it came from and went to.
+    pub fn direction(&self) -> Direction {
+        if self.came_in() {
+            Direction::Inbound
+        } else if self.out.is_some() {
+            Direction::Outbound
+        } else {
+            Direction::Internal
+        }
+    }
+
+    /// Whether it came in over a trunk and was led out over one again. Such a call counts as inbound.
+    pub fn is_forwarded(&self) -> bool {
+        self.came_in() && self.out.is_some()
+    }
+
+    /// How it ended: the first that applies.
+    pub fn outcome(&self) -> Outcome {
+        let saw = |bit| self.saw & bit != 0;
+        if saw(SAW_PERSON) {
+            Outcome::Answered
+        } else if saw(SAW_VOICEMAIL) {
+            Outcome::Voicemail
+        } else if saw(SAW_QUEUE) {
+            Outcome::Abandoned
+        } else if saw(SAW_ANSWERED) {
+            Outcome::System
+        } else if saw(SAW_NO_ANSWER) {
+            Outcome::NoAnswer
+        } else if saw(SAW_BUSY) {
+            Outcome::Busy
+        } else {
+            Outcome::Failed
+        }
+    }
+
+    /// How long the caller waited for a person, or until the end.
+    pub fn wait_seconds(&self) -> u64 {
+        let until = self.person.unwrap_or(self.end);
+        if until > self.start { until.abs_diff(self.start) } else { 0 }
+    }
+
+    /// How long at least one answered leg was up.
+    pub fn talk_seconds(&self) -> u64 {
+        self.talk.seconds()
+    }
+
+    /// What kind of place an outbound call led to.
+    pub fn destination(&self) -> Destination {
+        match (self.direction(), self.out) {
+            (Direction::Outbound, Some(out)) if out.detail == ABROAD => Destination::International,
+            (Direction::Outbound, _) => Destination::National,
+            _ => Destination::NotOutbound,
+        }
+    }
+
+    /// What the call adds to the rollups.
+    pub fn share(&self) -> Share {
+        let direction = self.direction();
+        let name = |pick: Option<Pick>| pick.map_or(NameId::NONE, |pick| pick.name);
+        let (trunk, extension) = match direction {
+            Direction::Inbound => (self.first.name, name(self.rung)),
+            Direction::Outbound => (name(self.out), self.first.name),
+            Direction::Internal => (NameId::NONE, self.first.name),
+        };
+        Share {
+            place: Place {
+                quarter: self.end.div_euclid(QUARTER),
+                cell: Cell { direction, outcome: self.outcome() },
+                trunk,
+                queue: name(self.queue),
+                extension,
+            },
+            figures: Figures {
+                calls: 1,
+                legs: amount(self.legs()),
+                talk_seconds: amount(self.talk_seconds()),
+                wait_seconds: amount(self.wait_seconds()),
+            },
+        }
+    }
+
+    fn came_in(&self) -> bool {
+        self.first.detail == ON_TRUNK
+    }
+}
+
+impl Figures {
+    /// Nothing.
+    pub fn is_zero(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Adds other amounts.
+    pub fn add(&mut self, other: &Self) {
+        self.calls += other.calls;
+        self.legs += other.legs;
+        self.talk_seconds = self.talk_seconds.saturating_add(other.talk_seconds);
+        self.wait_seconds = self.wait_seconds.saturating_add(other.wait_seconds);
+    }
+
+    /// Takes other amounts away.
+    pub fn subtract(&mut self, other: &Self) {
+        self.calls -= other.calls;
+        self.legs -= other.legs;
+        self.talk_seconds = self.talk_seconds.saturating_sub(other.talk_seconds);
+        self.wait_seconds = self.wait_seconds.saturating_sub(other.wait_seconds);
+    }
+}
+
+fn amount(number: u64) -> i64 {
+    // A row can claim to last from year 1 to year 9999; sums of a million such rows must not overflow either.
+    i64::try_from(number).unwrap_or(i64::MAX).min(1 << 40)
+}
+
+/// The lesser of two, where there are two.
+fn least<T: Ord>(left: Option<T>, right: Option<T>) -> Option<T> {
+    match (left, right) {
+        (Some(left), Some(right)) => Some(left.min(right)),
+        (left, right) => left.or(right),
+    }
+}
+
+#[cfg(test)]
+mod tests;

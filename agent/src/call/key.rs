@@ -1,0 +1,111 @@
+//! Names of calls and rows as hashes, so that the store keeps no identifier of the PBX's.
+
+use crate::pbx::leg::Leg;
+
+/// Names a call. It begins with the second that stands in the PBX's own id, so that calls of one time lie side by
+/// side in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallKey([u8; 16]);
+
+impl CallKey {
+    /// The call that a leg belongs to; none where the row has no id: such a row is a call of its own.
+    ///
+    /// A `linkedid` is the `uniqueid` of the call's first channel. The two share one name space, so that a call is
+    /// not torn apart when its file changes layout while it is up.
+    pub fn of(leg: &Leg<'_>) -> Option<Self> {
+        let id = present(leg.linkedid).or_else(|| present(leg.uniqueid))?;
+        let mut key = fnv1a(id, b"").to_be_bytes();
+        if let Some(second) = creation_second(id) {
+            key[..4].copy_from_slice(&second.to_be_bytes());
+        }
+        Some(Self(key))
+    }
+
+    /// A key for a call that is a row of its own, by a number that was never used before.
+    pub(crate) fn of_single(number: u64) -> Self {
+        let mut key = [0xff; 16];
+        key[8..].copy_from_slice(&number.to_be_bytes());
+        Self(key)
+    }
+
+    /// Whether [`CallKey::of_single`] made this key: no other leg can ever belong to that call.
+    pub(crate) fn is_single(self) -> bool {
+        self.0[..8] == [0xff; 8]
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+}
+
+/// Names a row inside its call, where the row has a `uniqueid` and a `sequence`: two rows of the same name are one row
+/// that was read twice.
+pub(crate) fn row_name(leg: &Leg<'_>) -> Option<u64> {
+    let (id, sequence) = (present(leg.uniqueid)?, leg.sequence?);
+    Some(fold(fnv1a(id, &sequence.to_le_bytes())))
+}
+
+/// A text as a number that is the same in every process and order of arrival.
+pub(crate) fn text_hash(text: &[u8]) -> u64 {
+    fold(fnv1a(text, b""))
+}
+
+pub(crate) fn present(id: Option<&[u8]>) -> Option<&[u8]> {
+    id.filter(|id| !id.is_empty())
+}
+
+/// The `1795311318` of `hq-pbx-01-1795311318.12`.
+fn creation_second(id: &[u8]) -> Option<u32> {
+    let id = &id[..memchr::memrchr(b'.', id)?];
+    let digits = id.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    // Ten digits at most, so that the sum cannot leave 64 bits.
+    let digits = id.get(id.len() - digits..).filter(|digits| (1..=10).contains(&digits.len()))?;
+    let second = digits.iter().fold(0_u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+    // The highest value is kept for single rows.
+    u32::try_from(second).ok().filter(|&second| second != u32::MAX)
+}
+
+/// FNV-1a with 128 bits: short, the same everywhere, and the ids come from the PBX itself, so that nobody outside can
+/// choose them to collide. `tail` stands behind a byte that no text holds.
+fn fnv1a(text: &[u8], tail: &[u8]) -> u128 {
+    const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+    let step = |hash: u128, byte: &u8| (hash ^ u128::from(*byte)).wrapping_mul(PRIME);
+    let hash = text.iter().fold(OFFSET, step);
+    if tail.is_empty() { hash } else { tail.iter().fold(step(hash, &0), step) }
+}
+
+fn fold(hash: u128) -> u64 {
+    ((hash >> 64) as u64) ^ (hash as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_begin_with_the_second_that_the_call_began() {
+        assert_eq!(creation_second(b"1795309295.1176"), Some(1_795_309_295));
+        assert_eq!(creation_second(b"hq-pbx-01-1795311318.12"), Some(1_795_311_318));
+        assert_eq!(creation_second(b"no second"), None);
+        assert_eq!(creation_second(b".5"), None);
+        assert_eq!(creation_second(b"99999999999.5"), None);
+        assert_eq!(creation_second(b"4294967295.1"), None);
+    }
+
+    #[test]
+    fn a_single_row_is_known_by_its_key() {
+        assert!(CallKey::of_single(7).is_single());
+        assert_ne!(CallKey::of_single(7), CallKey::of_single(8));
+    }
+
+    #[test]
+    fn the_hash_is_the_published_one() {
+        // Test vector of the FNV reference: 128 bits of "foobar".
+        assert_eq!(fnv1a(b"foobar", b""), 0x343e_1662_793c_64bf_6f0d_3597_ba44_6f18);
+    }
+}

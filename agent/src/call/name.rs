@@ -1,0 +1,66 @@
+//! Names of trunks, queues and extensions while calls are put together: a number in the call, the text once.
+
+use rustc_hash::FxHashMap;
+
+use super::key::text_hash;
+
+/// Stands for a text inside a call. It is the text's hash and so the same in every process and order of arrival.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NameId(pub(crate) u64);
+
+impl NameId {
+    /// No name.
+    pub const NONE: Self = Self(0);
+
+    /// Whether there is a name.
+    pub fn is_some(self) -> bool {
+        self != Self::NONE
+    }
+}
+
+/// No name is longer: a longer one is cut.
+const MAX_BYTES: usize = 128;
+
+/// The texts behind [`NameId`]s.
+#[derive(Clone, Default)]
+pub struct Names(FxHashMap<NameId, Box<str>>);
+
+impl std::fmt::Debug for Names {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Names")
+    }
+}
+
+impl Names {
+    /// The id of a text, remembering the text. The PBX's bytes need not be UTF-8.
+    pub fn note(&mut self, text: &[u8]) -> NameId {
+        let text = &text[..text.len().min(MAX_BYTES)];
+        if text.is_empty() {
+            return NameId::NONE;
+        }
+        // Nothing may look like no name.
+        let id = NameId(text_hash(text).max(1));
+        self.0.entry(id).or_insert_with(|| String::from_utf8_lossy(text).into());
+        id
+    }
+
+    /// The text behind an id, if it was noted here.
+    pub fn text(&self, id: NameId) -> Option<&str> {
+        self.0.get(&id).map(|text| &**text)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
