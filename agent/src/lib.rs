@@ -2,11 +2,14 @@
 //!
 //! Data flows one way: `pbx` → `call` → `store` → `tally` → `gate` → `outbox` → `link`. ARCHITECTURE.md has the map.
 
-pub mod cli;
 pub mod call;
+pub mod cli;
+pub mod gate;
 pub mod ipc;
+pub mod outbox;
 pub mod pbx;
 pub mod private;
+pub mod report;
 pub mod settings;
 pub mod state;
 pub mod tally;

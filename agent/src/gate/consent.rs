@@ -1,0 +1,159 @@
+//! Whether the owner lets reports leave: a pure function of settings, enrollment and time.
+
+use std::{ffi::OsStr, fmt, time::Duration};
+
+use demarc_proto::{SCHEMA, SiteId};
+
+use crate::ipc::CollectorSettings;
+
+/// What the answer depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consent {
+    /// The switch: see [`effective_upload`].
+    pub upload: bool,
+    /// The site's name and the moment of its enrollment (seconds since 1970 in UTC), once enrolled.
+    pub enrolled: Option<(SiteId, u64)>,
+    /// How long after enrollment the first report waits.
+    pub grace: Duration,
+    /// The newest report schema that the owner has accepted.
+    pub accepted_schema: u32,
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Reports of this site may leave.
+    Open {
+        /// The site.
+        site: SiteId,
+    },
+    /// None may.
+    Withheld(Withheld),
+}
+
+/// Why no report may leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Withheld {
+    /// The owner switched uploads off.
+    Off,
+    /// The owner has not accepted what this version would send.
+    SchemaNotAccepted,
+    /// There is nobody to send to yet.
+    NotEnrolled,
+    /// The owner still has time to look at what would leave.
+    Grace {
+        /// When the time is over: seconds since 1970 in UTC.
+        until: u64,
+    },
+}
+
+impl Consent {
+    /// Whether reports may leave at that moment (seconds since 1970 in UTC). The owner's word comes first, so that
+    /// "off" is the reason shown whatever else would stand in the way.
+    pub fn verdict(&self, now: u64) -> Verdict {
+        if !self.upload {
+            return Verdict::Withheld(Withheld::Off);
+        }
+        if self.accepted_schema < SCHEMA {
+            return Verdict::Withheld(Withheld::SchemaNotAccepted);
+        }
+        let Some((site, enrolled)) = &self.enrolled else {
+            return Verdict::Withheld(Withheld::NotEnrolled);
+        };
+        let until = enrolled.saturating_add(self.grace.as_secs());
+        if now < until {
+            return Verdict::Withheld(Withheld::Grace { until });
+        }
+        Verdict::Open { site: site.clone() }
+    }
+}
+
+impl From<&CollectorSettings> for Consent {
+    fn from(settings: &CollectorSettings) -> Self {
+        Self {
+            upload: settings.upload,
+            enrolled: settings.enrolled.clone(),
+            grace: settings.grace,
+            accepted_schema: settings.schema,
+        }
+    }
+}
+
+impl fmt::Display for Withheld {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("uploads are switched off (`demarc stats on` switches them on)"),
+            Self::SchemaNotAccepted => write!(
+                f,
+                "this version would send schema {SCHEMA} of the report, which is not accepted yet (look at `demarc stats \
+                 preview`, then set stats.schema = {SCHEMA})"
+            ),
+            Self::NotEnrolled => {
+                f.write_str("this site is not enrolled (`demarc enroll TOKEN` connects it to a vendor)")
+            }
+            Self::Grace { until } => {
+                let moment = crate::gate::entry::utc(*until);
+                write!(f, "the first report waits until {moment} (`demarc stats preview` shows what it would say)")
+            }
+        }
+    }
+}
+
+/// The upload switch as it counts: the setting, unless `DO_NOT_TRACK` is set to anything but nothing, `0` or `false`.
+/// A value that is not even text means "do not track" too: in doubt nothing leaves.
+pub fn effective_upload(setting: bool, do_not_track: Option<&OsStr>) -> bool {
+    let refused = do_not_track.is_some_and(|value| {
+        value.to_str().is_none_or(|text| !matches!(text.trim().to_ascii_lowercase().as_str(), "" | "0" | "false"))
+    });
+    setting && !refused
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStrExt;
+
+    use super::*;
+
+    fn consent() -> Consent {
+        let site = "site-one".parse().unwrap();
+        Consent { upload: true, enrolled: Some((site, 1000)), grace: Duration::from_secs(60), accepted_schema: SCHEMA }
+    }
+
+    #[test]
+    fn open_only_when_everything_allows_it() {
+        assert_eq!(consent().verdict(1060), Verdict::Open { site: "site-one".parse().unwrap() });
+        assert_eq!(consent().verdict(1059), Verdict::Withheld(Withheld::Grace { until: 1060 }));
+        // A clock that was set back lengthens the grace, and never shortens it.
+        assert_eq!(consent().verdict(0), Verdict::Withheld(Withheld::Grace { until: 1060 }));
+        let forever = Consent { grace: Duration::MAX, ..consent() };
+        assert_eq!(forever.verdict(u64::MAX - 1), Verdict::Withheld(Withheld::Grace { until: u64::MAX }));
+    }
+
+    #[test]
+    fn the_first_reason_counts() {
+        let nothing = Consent { upload: false, enrolled: None, grace: Duration::from_secs(60), accepted_schema: 0 };
+        assert_eq!(nothing.verdict(0), Verdict::Withheld(Withheld::Off));
+        let on = Consent { upload: true, ..nothing };
+        assert_eq!(on.verdict(0), Verdict::Withheld(Withheld::SchemaNotAccepted));
+        let accepted = Consent { accepted_schema: SCHEMA, ..on };
+        assert_eq!(accepted.verdict(0), Verdict::Withheld(Withheld::NotEnrolled));
+    }
+
+    #[test]
+    fn do_not_track_always_wins() {
+        for (value, allowed) in [
+            (None, true),
+            (Some(""), true),
+            (Some("0"), true),
+            (Some("false"), true),
+            (Some("FALSE"), true),
+            (Some("1"), false),
+            (Some("true"), false),
+            (Some("no"), false),
+        ] {
+            assert_eq!(effective_upload(true, value.map(OsStr::new)), allowed, "{value:?}");
+            assert!(!effective_upload(false, value.map(OsStr::new)));
+        }
+        assert!(!effective_upload(true, Some(OsStr::from_bytes(&[0xff]))));
+    }
+}
