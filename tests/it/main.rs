@@ -3,4 +3,5 @@
 // A panic is how a test fails: the message and the line are what its reader needs.
 #![allow(clippy::unwrap_used)]
 
+mod real_asterisk;
 mod records;

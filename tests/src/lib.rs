@@ -3,6 +3,7 @@
 // A panic is how a test fails: the message and the line are what its reader needs.
 #![allow(clippy::unwrap_used)]
 
+pub mod asterisk;
 pub mod cdr;
 pub mod data;
 pub mod hub;
