@@ -4,8 +4,11 @@
 #![allow(clippy::unwrap_used)]
 
 pub mod asterisk;
+pub mod authority;
 pub mod cdr;
 pub mod data;
+pub mod hostile_agent;
+pub mod hostile_hub;
 pub mod hub;
 pub mod machine;
 pub mod oracle;

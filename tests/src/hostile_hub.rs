@@ -1,0 +1,457 @@
+//! A hub that does what a test tells it: well-behaved, silent, forging, flooding, or no hub at all.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use demarc_proto::{
+    ALPN_ENROLL, ALPN_TUNNEL, CONTROL_PATH, PROTOCOL, Receipt, Report, SiteId, ToAgent, ToHub,
+    bytes64::Bytes64,
+    enroll::{EnrollRequest, EnrollResponse, Enrolled},
+    frame::{self, MAX_TO_HUB},
+    message::{Certificate, ReportMessage, Welcome},
+    token::EnrollmentToken,
+};
+use futures_util::{SinkExt, StreamExt};
+use h2::{RecvStream, SendStream};
+use http::Request;
+use rustls::{
+    DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme,
+    client::danger::HandshakeSignatureValid,
+    crypto::aws_lc_rs,
+    server::danger::{ClientCertVerified, ClientCertVerifier},
+};
+use rustls_pki_types::{CertificateDer, UnixTime};
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    runtime::Runtime,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::codec::{Decoder, Framed};
+
+use crate::{
+    authority::{Authority, Validity},
+    wait,
+};
+
+/// Who the hub claims to be when a connection comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Face {
+    /// The hub that the site is enrolled at.
+    Own,
+    /// A certificate of another authority.
+    OtherAuthority,
+    /// The right authority, another server's name.
+    OtherName,
+    /// A certificate that is over.
+    Expired,
+    /// A certificate that begins tomorrow.
+    NotYet,
+    /// No TLS: an HTTP server's answer in plain text.
+    PlainHttp,
+    /// Takes the connection and never says a word.
+    Mute,
+}
+
+/// Makes the answers to a report out of the honest receipt for it.
+pub type Forge = dyn Fn(&Receipt, &Authority) -> Vec<ToAgent> + Send + Sync;
+
+/// What is done where an honest hub would answer.
+#[derive(Clone)]
+pub enum Answer {
+    /// What an honest hub answers.
+    Proper,
+    /// Nothing, for ever.
+    Silence,
+    /// The connection is reset.
+    Reset,
+    /// These bytes on the control stream, frames or not; then nothing, and the connection stays up.
+    Bytes(Vec<u8>),
+    /// These messages.
+    Forged(Arc<Forge>),
+}
+
+/// How the hub behaves to connections from now on.
+#[derive(Clone)]
+pub struct Manner {
+    /// Who it claims to be.
+    pub face: Face,
+    /// Where an honest hub says Welcome.
+    pub hello: Answer,
+    /// Where an honest hub gives a receipt.
+    pub report: Answer,
+    /// Bytes that are written on the bare TLS connection instead of any HTTP/2 of a library.
+    pub raw: Option<Vec<u8>>,
+}
+
+impl Manner {
+    /// As a hub should be.
+    pub fn honest() -> Self {
+        Self { face: Face::Own, hello: Answer::Proper, report: Answer::Proper, raw: None }
+    }
+}
+
+/// What the hub noticed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// Somebody connected.
+    Connection,
+    /// TLS came about, for a tunnel.
+    Tunnel,
+    /// The exact payload of a frame.
+    Frame(Vec<u8>),
+    /// The agent answered a request in the way of HTTP, with this status.
+    Status(u16),
+    /// The connection ended.
+    End,
+}
+
+/// The hub; ends when dropped.
+pub struct HostileHub {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    runtime: Option<Runtime>,
+}
+
+struct Shared {
+    authority: Authority,
+    other: Authority,
+    manner: Mutex<Manner>,
+    heard: Mutex<Vec<Heard>>,
+}
+
+impl HostileHub {
+    /// Starts it, honest for now.
+    pub fn start() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let shared = Arc::new(Shared {
+            authority: Authority::new(),
+            other: Authority::new(),
+            manner: Mutex::new(Manner::honest()),
+            heard: Mutex::default(),
+        });
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        runtime.spawn({
+            let shared = shared.clone();
+            async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    let shared = shared.clone();
+                    tokio::spawn(async move {
+                        shared.note(Heard::Connection);
+                        shared.receive(stream).await;
+                        shared.note(Heard::End);
+                    });
+                }
+            }
+        });
+        Self { address, shared, runtime: Some(runtime) }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its authority.
+    pub fn authority(&self) -> &Authority {
+        &self.shared.authority
+    }
+
+    /// An enrollment token for it.
+    pub fn token(&self, site: &str) -> String {
+        self.token_with(site, &self.shared.authority.fingerprint(), wait::now() + 3600)
+    }
+
+    /// A token with a fingerprint and an end of one's choice.
+    pub fn token_with(&self, site: &str, fingerprint: &[u8], expires: u64) -> String {
+        EnrollmentToken {
+            site: site.parse().unwrap(),
+            hub: self.address.to_string(),
+            ca_sha256: Bytes64(fingerprint.to_vec()),
+            secret: Bytes64(vec![7; 32]),
+            expires,
+        }
+        .to_string()
+    }
+
+    /// Behaves like this from the next connection on.
+    pub fn behave(&self, manner: Manner) {
+        *self.shared.manner.lock().unwrap() = manner;
+    }
+
+    /// Everything noticed so far.
+    pub fn heard(&self) -> Vec<Heard> {
+        self.shared.heard.lock().unwrap().clone()
+    }
+
+    /// Forgets what was noticed.
+    pub fn forget(&self) {
+        self.shared.heard.lock().unwrap().clear();
+    }
+
+    /// The bodies of the reports that came, in order, repeats included.
+    pub fn bodies(&self) -> Vec<String> {
+        let frames = self.heard().into_iter().filter_map(|heard| match heard {
+            Heard::Frame(payload) => frame::decode::<ToHub>(&payload).ok(),
+            _ => None,
+        });
+        frames
+            .filter_map(|message| match message {
+                ToHub::Report(ReportMessage { body, .. }) => Some(body),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// How often something was noticed.
+    pub fn count(&self, what: impl Fn(&Heard) -> bool) -> usize {
+        self.shared.heard.lock().unwrap().iter().filter(|heard| what(heard)).count()
+    }
+}
+
+impl Drop for HostileHub {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Shared {
+    fn note(&self, heard: Heard) {
+        self.heard.lock().unwrap().push(heard);
+    }
+
+    async fn receive(&self, mut stream: TcpStream) {
+        let manner = self.manner.lock().unwrap().clone();
+        let identity = match manner.face {
+            Face::Mute => return self.drain(&mut stream).await,
+            Face::PlainHttp => {
+                let _ =
+                    stream.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
+                return self.drain(&mut stream).await;
+            }
+            Face::Own => self.authority.server("127.0.0.1", Validity::Now),
+            Face::OtherAuthority => self.other.server("127.0.0.1", Validity::Now),
+            Face::OtherName => self.authority.server("192.0.2.1", Validity::Now),
+            Face::Expired => self.authority.server("127.0.0.1", Validity::Expired),
+            Face::NotYet => self.authority.server("127.0.0.1", Validity::NotYet),
+        };
+        let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_client_cert_verifier(Arc::new(AnyClient))
+            .with_single_cert(identity.chain, identity.key)
+            .unwrap();
+        config.alpn_protocols = vec![ALPN_TUNNEL.to_vec(), ALPN_ENROLL.to_vec()];
+        let Ok(tls) = TlsAcceptor::from(Arc::new(config)).accept(stream).await else { return };
+        match tls.get_ref().1.alpn_protocol() {
+            Some(alpn) if alpn == ALPN_ENROLL => self.enroll(tls).await,
+            Some(alpn) if alpn == ALPN_TUNNEL => {
+                self.note(Heard::Tunnel);
+                match &manner.raw {
+                    Some(bytes) => self.shout(tls, bytes).await,
+                    None => self.tunnel(tls, &manner).await,
+                }
+            }
+            _ => {}
+        }
+    }
+
+    async fn drain(&self, stream: &mut TcpStream) {
+        let mut buffer = [0; 4096];
+        while stream.read(&mut buffer).await.is_ok_and(|count| count > 0) {}
+    }
+
+    /// Writes bytes of its own making and reads whatever comes, until the agent has enough.
+    async fn shout(&self, tls: TlsStream<TcpStream>, bytes: &[u8]) {
+        let (mut read, mut write) = tokio::io::split(tls);
+        let reading = async {
+            let mut buffer = vec![0; 65_536];
+            while read.read(&mut buffer).await.is_ok_and(|count| count > 0) {}
+        };
+        let writing = async {
+            if write.write_all(bytes).await.is_ok() {
+                let _ = write.flush().await;
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! { () = reading => {}, () = writing => {} }
+    }
+
+    async fn enroll(&self, tls: TlsStream<TcpStream>) {
+        let mut framed = Framed::new(tls, frame::codec(MAX_TO_HUB));
+        let Some(Ok(payload)) = framed.next().await else { return };
+        self.note(Heard::Frame(payload.to_vec()));
+        let Ok(request) = frame::decode::<EnrollRequest>(&payload) else { return };
+        let own = self.authority.answer(request.site.as_str(), &request.request.0);
+        let answer = EnrollResponse::Enrolled(Enrolled {
+            chain: vec![Bytes64(own.to_vec())],
+            ca: Bytes64(self.authority.certificate().to_vec()),
+            receipt_key: Bytes64(receipt_key(&self.authority)),
+        });
+        let _ = framed.send(Bytes::from(frame::encode(&answer))).await;
+        // The agent closes when it has read it.
+        let _ = framed.next().await;
+    }
+
+    async fn tunnel(&self, tls: TlsStream<TcpStream>, manner: &Manner) {
+        let site = site_of(&tls);
+        let socket = socket2::Socket::from(
+            std::os::fd::AsFd::as_fd(tls.get_ref().0).try_clone_to_owned().expect("descriptors are left"),
+        );
+        let Ok((streams, connection)) = h2::client::handshake(tls).await else { return };
+        let mut connection = std::pin::pin!(connection);
+        let talk = async {
+            let mut streams = streams.ready().await.ok()?;
+            let request = Request::post(format!("https://agent{CONTROL_PATH}")).body(()).ok()?;
+            let (response, send) = streams.send_request(request, false).ok()?;
+            let response = response.await.ok()?;
+            self.note(Heard::Status(response.status().as_u16()));
+            self.converse(send, response.into_body(), manner, site, &socket).await
+        };
+        tokio::select! { _ = &mut connection => {}, _ = talk => {} }
+        // Whatever is still to be written gets out, unless the connection was reset.
+        let _ = tokio::time::timeout(Duration::from_millis(200), connection).await;
+    }
+
+    async fn converse(
+        &self,
+        mut send: SendStream<Bytes>,
+        mut receive: RecvStream,
+        manner: &Manner,
+        site: Option<SiteId>,
+        socket: &socket2::Socket,
+    ) -> Option<()> {
+        let mut codec = frame::codec(MAX_TO_HUB);
+        let mut buffer = BytesMut::new();
+        loop {
+            while let Some(payload) = codec.decode(&mut buffer).ok()? {
+                self.note(Heard::Frame(payload.to_vec()));
+                let Ok(message) = frame::decode::<ToHub>(&payload) else { continue };
+                let (answer, proper) = match &message {
+                    ToHub::Hello(_) => {
+                        (&manner.hello, ToAgent::Welcome(Welcome { protocol: PROTOCOL, time: wait::now() }))
+                    }
+                    ToHub::Report(report) => (&manner.report, self.receipt(report)?),
+                    ToHub::Renew(renew) => {
+                        let own = self.authority.answer(site.as_ref()?.as_str(), &renew.request.0);
+                        let chain = vec![Bytes64(own.to_vec())];
+                        (&Answer::Proper, ToAgent::Certificate(Certificate { chain }))
+                    }
+                };
+                match answer {
+                    Answer::Proper => say(&mut send, &framed(&proper))?,
+                    Answer::Silence => {}
+                    Answer::Bytes(bytes) => say(&mut send, bytes)?,
+                    Answer::Reset => {
+                        // The kernel drops what waits and tells the peer at once.
+                        let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
+                        return None;
+                    }
+                    Answer::Forged(forge) => {
+                        let ToAgent::Receipt(receipt) = &proper else { continue };
+                        for message in forge(receipt, &self.other) {
+                            say(&mut send, &framed(&message))?;
+                        }
+                    }
+                }
+            }
+            let data = receive.data().await?.ok()?;
+            receive.flow_control().release_capacity(data.len()).ok()?;
+            buffer.extend_from_slice(&data);
+        }
+    }
+
+    fn receipt(&self, message: &ReportMessage) -> Option<ToAgent> {
+        let report = Report::from_body(&message.body).ok()?;
+        Some(ToAgent::Receipt(Receipt::sign(
+            self.authority.receipt_key(),
+            message.site.clone(),
+            report.id,
+            message.body.as_bytes(),
+            wait::now(),
+        )))
+    }
+}
+
+/// A message as it stands on the control stream.
+pub fn framed(message: &ToAgent) -> Vec<u8> {
+    frame_of(&frame::encode(message))
+}
+
+/// A payload with its length before it.
+pub fn frame_of(payload: &[u8]) -> Vec<u8> {
+    let mut bytes = u32::try_from(payload.len()).unwrap().to_be_bytes().to_vec();
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+fn say(send: &mut SendStream<Bytes>, bytes: &[u8]) -> Option<()> {
+    send.send_data(Bytes::copy_from_slice(bytes), false).ok()
+}
+
+fn receipt_key(authority: &Authority) -> Vec<u8> {
+    use ::aws_lc_rs::signature::KeyPair as _;
+    authority.receipt_key().public_key().as_ref().to_vec()
+}
+
+/// The site in the client's certificate: its name ends in `.site.demarc`.
+fn site_of(tls: &TlsStream<TcpStream>) -> Option<SiteId> {
+    let der = tls.get_ref().1.peer_certificates()?.first()?.to_vec();
+    let text = String::from_utf8_lossy(&der).into_owned();
+    let before = &text[..text.find(".site.demarc")?];
+    let name = before.rsplit(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')).next()?;
+    name.parse().ok()
+}
+
+/// Asks for a certificate and takes any.
+#[derive(Debug)]
+struct AnyClient;
+
+impl ClientCertVerifier for AnyClient {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(Error::General("TLS 1.2 is not spoken".into()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}
