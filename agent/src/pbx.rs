@@ -1,7 +1,21 @@
 //! The phone system's own records: read where they lie, in the order in which they were written, each row once.
+//!
+//! Bytes become rows in this order: `tail` or `whole` (which bytes) → `scanner` (records and columns) →
+//! `asterisk_csv` (what the columns mean) → `zone` (when it was) → `leg` (a row, understood).
 
+pub mod asterisk_csv;
 pub mod leg;
 pub mod position;
+pub mod reader;
+pub mod scanner;
+pub mod uniqueid;
+pub mod wall;
+pub mod whole;
+pub mod zone;
+pub mod zone_check;
 
 pub use leg::{Disposition, Leg, MalformedReason, Row};
 pub use position::{Mark, Position};
+pub use reader::RowReader;
+pub use whole::Whole;
+pub use zone::{Zone, ZoneError};

@@ -25,9 +25,9 @@ pub struct Position {
     /// holds rows that were not read.
     #[serde(default)]
     pub modified: i64,
-    /// The latest `end` of all rows so far: decides the hour that autumn repeats where a row has no uniqueid.
+    /// The `end` of the last row: decides the hour that autumn repeats where a row has no uniqueid.
     #[serde(default)]
-    pub newest_end: Option<i64>,
+    pub last_end: Option<i64>,
     /// A fingerprint of the last row when its account code was `Master`, which Asterisk writes twice.
     #[serde(default)]
     pub twice: Option<u64>,
@@ -109,7 +109,7 @@ mod tests {
             offset: 300,
             prefix_len: 3,
             prefix_hash: fingerprint(b"abc"),
-            newest_end: Some(5),
+            last_end: Some(5),
             older: vec![Mark { inode: 1, ..Mark::default() }],
             ..Position::default()
         };

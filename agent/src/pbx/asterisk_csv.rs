@@ -1,0 +1,162 @@
+//! The columns of Asterisk's `cdr_csv`, in every layout that it can write.
+//!
+//! One file can hold several layouts, since `cdr.conf` may change at any time: each row is read by its own width.
+
+use std::borrow::Cow;
+
+use memchr::memchr;
+
+use super::{
+    leg::{Disposition, MalformedReason},
+    scanner::Columns,
+    uniqueid,
+    wall::DateCache,
+};
+
+/// A row as it was written: texts freed of their quotes, times still on the PBX's wall clock.
+pub struct Written<'a> {
+    /// Account code.
+    pub account: Cow<'a, [u8]>,
+    /// The caller's number.
+    pub src: Cow<'a, [u8]>,
+    /// The number or extension that was dialled.
+    pub dst: Cow<'a, [u8]>,
+    /// The calling channel.
+    pub channel: Cow<'a, [u8]>,
+    /// The called channel.
+    pub dstchannel: Cow<'a, [u8]>,
+    /// The application that ran last.
+    pub lastapp: Cow<'a, [u8]>,
+    /// Its arguments.
+    pub lastdata: Cow<'a, [u8]>,
+    /// Start, in seconds since 1970 as if the wall clock ran on UTC; so are the other two.
+    pub start: i64,
+    /// Answer.
+    pub answer: Option<i64>,
+    /// End.
+    pub end: i64,
+    /// Seconds from start to end, as Asterisk counted them.
+    pub duration: i64,
+    /// Seconds from answer to end, likewise.
+    pub billed: i64,
+    /// What became of the leg.
+    pub disposition: Disposition,
+    /// The channel's own id.
+    pub uniqueid: Option<&'a [u8]>,
+    /// The id that all legs of a call share.
+    pub linkedid: Option<&'a [u8]>,
+    /// Number of the record.
+    pub sequence: Option<u64>,
+}
+
+/// Reads one record by its width.
+pub fn read<'a>(record: &'a [u8], columns: &Columns, dates: &mut DateCache) -> Result<Written<'a>, MalformedReason> {
+    let width = columns.count();
+    if !(16..=21).contains(&width) {
+        return Err(MalformedReason::Columns);
+    }
+    let raw = |column| columns.raw(record, column);
+    let text = |column| unquote(raw(column));
+    let mut time = |column| dates.parse(bare(raw(column))?).ok_or(MalformedReason::Time);
+
+    let start = time(9)?;
+    let answer = if is_empty(raw(10)) { None } else { Some(time(10)?) };
+    let end = time(11)?;
+    let duration = integer(raw(12))?;
+    let billed = integer(raw(13))?;
+    let disposition = Disposition::parse(bare(raw(14))?).ok_or(MalformedReason::Disposition)?;
+
+    // After the sixteen come uniqueid and userfield, each by its own setting, then the three new columns together.
+    let (ids, new) = if width >= 19 { (width - 19, Some(width - 3)) } else { (width - 16, None) };
+    let uniqueid = match ids {
+        0 => None,
+        1 => Some(bare(raw(16))?).filter(|value| uniqueid::is_one(value, start)),
+        _ => Some(bare(raw(16))?),
+    };
+    let (linkedid, sequence) = match new {
+        Some(peeraccount) => {
+            let sequence = u64::try_from(integer(raw(peeraccount + 2))?).map_err(|_| MalformedReason::Number)?;
+            (Some(bare(raw(peeraccount + 1))?), Some(sequence))
+        }
+        None => (None, None),
+    };
+    Ok(Written {
+        account: text(0)?,
+        src: text(1)?,
+        dst: text(2)?,
+        channel: text(5)?,
+        dstchannel: text(6)?,
+        lastapp: text(7)?,
+        lastdata: text(8)?,
+        start,
+        answer,
+        end,
+        duration,
+        billed,
+        disposition,
+        uniqueid: uniqueid.filter(|value| !value.is_empty()),
+        linkedid: linkedid.filter(|value| !value.is_empty()),
+        sequence,
+    })
+}
+
+/// Whether a row is written as Asterisk writes it: texts and times quoted. Text inside a quoted column can never look
+/// so, since its quotes are doubled; that makes such a row a safe place to begin again after a torn one.
+pub fn is_strict(record: &[u8], columns: &Columns) -> bool {
+    (0..=9).chain([11]).all(|column| columns.raw(record, column).first() == Some(&b'"'))
+}
+
+/// The text of a column: its quotes taken off, doubled quotes made single.
+pub fn unquote(raw: &[u8]) -> Result<Cow<'_, [u8]>, MalformedReason> {
+    let inner = bare(raw)?;
+    let Some(first) = memchr(b'"', inner) else { return Ok(Cow::Borrowed(inner)) };
+    if inner.len() == raw.len() {
+        return Err(MalformedReason::Quoting);
+    }
+    let mut text = Vec::with_capacity(inner.len());
+    let mut rest = inner;
+    let mut quote = Some(first);
+    while let Some(at) = quote {
+        if rest.get(at + 1) != Some(&b'"') {
+            return Err(MalformedReason::Quoting);
+        }
+        text.extend_from_slice(&rest[..=at]);
+        rest = &rest[at + 2..];
+        quote = memchr(b'"', rest);
+    }
+    text.extend_from_slice(rest);
+    Ok(Cow::Owned(text))
+}
+
+/// What stands between a column's quotes, or the column itself where it has none.
+fn bare(raw: &[u8]) -> Result<&[u8], MalformedReason> {
+    match raw {
+        [b'"', inner @ .., b'"'] => Ok(inner),
+        [b'"', ..] => Err(MalformedReason::Quoting),
+        _ => Ok(raw),
+    }
+}
+
+fn is_empty(raw: &[u8]) -> bool {
+    raw.is_empty() || raw == b"\"\""
+}
+
+fn integer(raw: &[u8]) -> Result<i64, MalformedReason> {
+    let text = bare(raw)?;
+    let (negative, digits) = match text {
+        // A clock that was set back makes durations negative.
+        [b'-', digits @ ..] => (true, digits),
+        _ => (false, text),
+    };
+    if digits.is_empty() || digits.len() > 18 {
+        return Err(MalformedReason::Number);
+    }
+    let mut value = 0_i64;
+    for &digit in digits {
+        if !digit.is_ascii_digit() {
+            return Err(MalformedReason::Number);
+        }
+        value = value * 10 + i64::from(digit - b'0');
+    }
+    Ok(if negative { -value } else { value })
+}

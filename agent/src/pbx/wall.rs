@@ -1,0 +1,87 @@
+//! Times as Asterisk writes them, `2026-11-22 01:00:41`: a reading of a wall clock, without a zone.
+
+/// Reads such times; remembers the last date, since the next row mostly has the same.
+#[derive(Clone, Debug, Default)]
+pub struct DateCache {
+    text: [u8; 10],
+    seconds: i64,
+}
+
+impl DateCache {
+    /// The time in seconds since 1970 as if the wall clock ran on UTC; absent where the text is no such time.
+    pub fn parse(&mut self, text: &[u8]) -> Option<i64> {
+        let text: &[u8; 19] = text.try_into().ok()?;
+        let (date, time) = text.split_first_chunk::<10>()?;
+        if *date != self.text {
+            self.seconds = days(date)? * 86_400;
+            self.text = *date;
+        }
+        let &[b' ', h1, h2, b':', m1, m2, b':', s1, s2] = time else { return None };
+        let (hour, minute, second) = (pair(h1, h2)?, pair(m1, m2)?, pair(s1, s2)?);
+        // A clock that knows leap seconds shows a second 60.
+        (hour < 24 && minute < 60 && second <= 60).then(|| self.seconds + hour * 3600 + minute * 60 + second)
+    }
+}
+
+/// Days since 1970 of `2026-11-22`.
+fn days(date: &[u8; 10]) -> Option<i64> {
+    let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = date else { return None };
+    let (year, month, day) = (pair(y1, y2)? * 100 + pair(y3, y4)?, pair(m1, m2)?, pair(d1, d2)?);
+    // Beyond 9998, a zone could push the time out of what can be reckoned with.
+    if !(1970..=9998).contains(&year) {
+        return None;
+    }
+    let date = jiff::civil::Date::new(i16::try_from(year).ok()?, month as i8, day as i8).ok()?;
+    Some(i64::from((date - jiff::civil::date(1970, 1, 1)).get_days()))
+}
+
+fn pair(tens: u8, ones: u8) -> Option<i64> {
+    (tens.is_ascii_digit() && ones.is_ascii_digit()).then(|| i64::from(tens - b'0') * 10 + i64::from(ones - b'0'))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn reads_what_asterisk_writes() {
+        let mut dates = DateCache::default();
+        assert_eq!(dates.parse(b"1970-01-01 00:00:01"), Some(1));
+        assert_eq!(dates.parse(b"2026-11-22 01:01:35"), Some(1_795_309_295));
+        assert_eq!(dates.parse(b"2026-11-22 23:59:60"), Some(1_795_392_000));
+    }
+
+    #[test]
+    fn refuses_what_is_no_time() {
+        let mut dates = DateCache::default();
+        for text in [
+            "",
+            "2026-11-22",
+            "2026-11-22 24:00:00",
+            "2026-11-22 00:60:00",
+            "2026-11-22T00:00:00",
+            "2026-02-29 00:00:00",
+            "2026-13-01 00:00:00",
+            "2026-00-01 00:00:00",
+            "0000-00-00 00:00:00",
+            "1969-12-31 00:00:00",
+            "2026-11-22 0a:00:00",
+            " 026-11-22 00:00:00",
+        ] {
+            assert_eq!(dates.parse(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_jiff(seconds in 0..4_102_444_800_i64, next in -200_000..200_000_i64) {
+            let mut dates = DateCache::default();
+            for seconds in [seconds, (seconds + next).max(0)] {
+                let time = jiff::Timestamp::from_second(seconds).unwrap().to_zoned(jiff::tz::TimeZone::UTC);
+                prop_assert_eq!(dates.parse(time.strftime("%Y-%m-%d %T").to_string().as_bytes()), Some(seconds));
+            }
+        }
+    }
+}
