@@ -12,4 +12,5 @@ pub mod private;
 pub mod report;
 pub mod settings;
 pub mod state;
+pub mod store;
 pub mod tally;

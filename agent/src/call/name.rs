@@ -12,6 +12,17 @@ impl NameId {
     /// No name.
     pub const NONE: Self = Self(0);
 
+    /// What stands for that text.
+    pub fn of(text: &[u8]) -> Self {
+        // Nothing may look like no name.
+        if text.is_empty() { Self::NONE } else { Self(text_hash(text).max(1)) }
+    }
+
+    /// The same bits, as SQLite can hold them.
+    pub(crate) fn as_i64(self) -> i64 {
+        self.0 as i64
+    }
+
     /// Whether there is a name.
     pub fn is_some(self) -> bool {
         self != Self::NONE
@@ -35,18 +46,21 @@ impl Names {
     /// The id of a text, remembering the text. The PBX's bytes need not be UTF-8.
     pub fn note(&mut self, text: &[u8]) -> NameId {
         let text = &text[..text.len().min(MAX_BYTES)];
-        if text.is_empty() {
-            return NameId::NONE;
+        let id = NameId::of(text);
+        if id.is_some() {
+            self.0.entry(id).or_insert_with(|| String::from_utf8_lossy(text).into());
         }
-        // Nothing may look like no name.
-        let id = NameId(text_hash(text).max(1));
-        self.0.entry(id).or_insert_with(|| String::from_utf8_lossy(text).into());
         id
     }
 
     /// The text behind an id, if it was noted here.
     pub fn text(&self, id: NameId) -> Option<&str> {
         self.0.get(&id).map(|text| &**text)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (NameId, &str)> {
+        self.0.iter().map(|(&id, text)| (id, &**text))
     }
 
     /// How many there are.

@@ -1,0 +1,170 @@
+//! The store: how far sources were read, and what their rows amount to, in one SQLite file.
+//!
+//! A source's position and the figures of the rows before it commit in one transaction: that is what makes counting
+//! exact. In WAL mode with `synchronous = NORMAL` a power loss may take back the last transactions, but only whole
+//! ones, and with them the position, so that the rows are read again. What decides about reports commits with
+//! `FULL`: it must not be forgotten once a report has left.
+
+mod commit;
+mod error;
+mod files;
+mod names;
+mod open;
+mod pending;
+mod read;
+mod schema;
+mod settle;
+mod tally;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+
+pub use self::{
+    commit::Committed,
+    error::StoreError,
+    files::{Known, head_of},
+    pending::{Origin, Pending},
+    read::{Counts, Quarantined, RollupRow, SourceCounts, Texts},
+    settle::Reporting,
+};
+use self::{error::Fault, names::NameTable};
+use crate::{
+    call::CallRules,
+    pbx::{Leg, MalformedReason, Position},
+};
+
+/// How long to wait for another process that writes.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// The store of one agent.
+pub struct Store {
+    connection: Connection,
+    path: PathBuf,
+    names: NameTable,
+    /// The position of each source as this process saw or wrote it last, in the form in which it is stored. Where
+    /// the stored one is another at commit, somebody else has read on.
+    expected: RefCell<HashMap<PathBuf, Option<String>>>,
+    /// When old calls were last forgotten.
+    pruned: u64,
+}
+
+/// Rows on their way into the store. Nothing is written before [`Batch::commit`], which writes all of it or nothing.
+pub struct Batch<'a> {
+    store: &'a mut Store,
+    rules: &'a CallRules,
+    pending: Pending,
+}
+
+impl Store {
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Begins a batch.
+    ///
+    /// # Errors
+    /// None today: the store is touched at the commit only.
+    pub fn batch<'a>(&'a mut self, rules: &'a CallRules) -> Result<Batch<'a>, StoreError> {
+        Ok(Batch { store: self, rules, pending: Pending::new(usize::MAX) })
+    }
+
+    /// A value of the small table of settings.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn setting(&self, key: &str) -> Result<Option<String>, StoreError> {
+        self.connection
+            .prepare_cached("SELECT value FROM setting WHERE key = ?1")
+            .and_then(|mut statement| statement.query_row([key], |row| row.get(0)).optional())
+            .map_err(|error| self.fault(error))
+    }
+
+    /// Sets a value of the small table of settings. It survives a power loss once this returns.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<(), StoreError> {
+        self.durable(|transaction| set(transaction, key, value))
+    }
+
+    /// Runs one transaction.
+    fn transact<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> Result<T, Fault>) -> Result<T, StoreError> {
+        let path = &self.path;
+        // Immediate: who reads first and writes later can be refused in the middle, whatever the timeout.
+        let result =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(Fault::from).and_then(
+                |transaction| {
+                    let value = work(&transaction)?;
+                    transaction.commit()?;
+                    Ok(value)
+                },
+            );
+        result.map_err(|error| StoreError::of(path, error))
+    }
+
+    /// Runs one transaction that survives a power loss once this returns, with all that was committed before.
+    fn durable<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> Result<T, Fault>) -> Result<T, StoreError> {
+        self.connection.pragma_update(None, "synchronous", "FULL").map_err(|error| self.fault(error))?;
+        let result = self.transact(work);
+        self.connection.pragma_update(None, "synchronous", "NORMAL").map_err(|error| self.fault(error))?;
+        result
+    }
+
+    fn fault(&self, error: rusqlite::Error) -> StoreError {
+        StoreError::of(&self.path, error.into())
+    }
+}
+
+fn set(transaction: &Transaction<'_>, key: &str, value: &str) -> Result<(), Fault> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO setting (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        )?
+        .execute([key, value])?;
+    Ok(())
+}
+
+impl Batch<'_> {
+    /// Takes in a leg. If its call ends before `reportable_from` (seconds since 1970 in UTC), no report counts it.
+    pub fn leg(&mut self, leg: &Leg<'_>, reportable_from: u64) {
+        self.pending.leg(leg, self.rules, reportable_from);
+    }
+
+    /// Counts a row that says no more than the one before it.
+    pub fn repeat(&mut self) {
+        self.pending.repeat();
+    }
+
+    /// Takes in a row that could not be understood.
+    pub fn malformed(&mut self, bytes: &[u8], why: MalformedReason) {
+        self.pending.malformed(bytes, why);
+    }
+
+    /// Says that the rows since the last such word came from that source, which was read so far.
+    pub fn position(&mut self, source: &Path, position: &Position) {
+        self.pending.position(Origin::Source(source.to_owned()), position);
+    }
+
+    /// How many rows the batch holds; they are kept in memory until the commit.
+    pub fn rows(&self) -> u64 {
+        self.pending.rows()
+    }
+
+    /// Writes everything in one transaction; `now` is in seconds since 1970 in UTC.
+    ///
+    /// # Errors
+    /// When the store cannot be written, or somebody else has read on in a source. Nothing of the batch is in the
+    /// store then: read again from [`Store::source_position`].
+    pub fn commit(mut self, now: u64) -> Result<Committed, StoreError> {
+        self.store.commit(&mut self.pending, now)
+    }
+}

@@ -1,0 +1,290 @@
+//! Writing a batch: each touched call's old share of the rollups goes out, its new one in.
+
+use rusqlite::{Connection, OptionalExtension, Transaction};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::{
+    Pending, Store, StoreError,
+    error::{Fault, damaged},
+    files,
+    names::NameTable,
+    pending::{MAX_QUARANTINED, Open, RowCounts, Stored, is_never_reported},
+    read::keys,
+};
+use crate::call::{Call, CallKey, Figures, Place};
+
+/// What a commit added to the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// Rows read.
+    pub rows: u64,
+    /// Rows that could not be understood.
+    pub malformed: u64,
+    /// Rows that were read twice.
+    pub duplicates: u64,
+    /// Calls that the store did not know.
+    pub calls: u64,
+    /// Legs that the store did not know.
+    pub legs: u64,
+}
+
+/// How a call stands to the reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i64)]
+pub(super) enum Status {
+    Waits = 0,
+    Tallied = 1,
+    Never = 2,
+}
+
+/// A call that ended so long ago is taken for history: no later leg can make it end in reportable times.
+pub(super) const FORGET_AFTER: i64 = 26 * 3600;
+
+type Deltas = FxHashMap<Place, Figures>;
+
+impl Store {
+    /// Writes all of it in one transaction, and empties it.
+    ///
+    /// # Errors
+    /// As for [`super::Batch::commit`]; what is pending is of no use any more then.
+    pub fn commit(&mut self, pending: &mut Pending, now: u64) -> Result<Committed, StoreError> {
+        let mut names = std::mem::take(&mut self.names);
+        let expected = self.expected.borrow().clone();
+        let result = self.transact(|transaction| {
+            if let Some(stored) = &mut pending.stored {
+                stored.refresh(transaction)?;
+            }
+            let mut work = Work { transaction, names: &mut names, now: sql(now) };
+            let committed = work.calls(pending)?;
+            let positions = files::write(transaction, pending, &expected, work.now)?;
+            work.quarantine(pending)?;
+            Ok((committed, positions))
+        });
+        if result.is_err() {
+            // Ids that were given in it are given again to other texts.
+            names.clear();
+        }
+        self.names = names;
+        let (committed, positions) = result?;
+        self.expected.borrow_mut().extend(positions);
+        pending.clear();
+        Ok(committed)
+    }
+
+    /// Rows of an import on their way into the store: at most `room` calls stay open in memory.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn import(&self, room: usize) -> Result<Pending, StoreError> {
+        let mut stored = Stored { keys: FxHashSet::default(), version: -1 };
+        stored.refresh(&self.connection).map_err(|error| self.fault(error))?;
+        let mut pending = Pending::new(room);
+        pending.stored = Some(stored);
+        Ok(pending)
+    }
+}
+
+impl Stored {
+    /// Looks again, if another process has written meanwhile.
+    fn refresh(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let version: i64 = connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
+        if version != self.version {
+            *self = Self { keys: keys(connection)?, version };
+        }
+        Ok(())
+    }
+}
+
+struct Work<'a> {
+    transaction: &'a Transaction<'a>,
+    names: &'a mut NameTable,
+    now: i64,
+}
+
+impl Work<'_> {
+    fn calls(&mut self, pending: &mut Pending) -> Result<Committed, Fault> {
+        self.names.add(self.transaction, &pending.names)?;
+        let mut deltas = std::mem::take(&mut pending.closed);
+        let mut counts = pending.total;
+        counts.add(&pending.current);
+        // Where duplicates come to light only here, they are entered with the part that brought them.
+        let mut late_duplicates = FxHashMap::<usize, u64>::default();
+        let horizon = pending.newest_end.saturating_sub(FORGET_AFTER);
+        let mut added = Vec::new();
+        for (key, open) in pending.young.iter().chain(&pending.old) {
+            let stored = if pending.may_be_stored(key) { self.stored(key)? } else { None };
+            let Some(stored) = stored else {
+                let share = open.call.share();
+                deltas.entry(share.place).or_default().add(&share.figures);
+                // What is older than the newest by so much gets no more legs.
+                if open.call.end() >= horizon || !is_never_reported(open.not_before) {
+                    self.insert(key, open)?;
+                    added.push(*key);
+                }
+                continue;
+            };
+            let repeated = self.update(key, stored, open, &mut deltas)?;
+            if repeated > 0 {
+                *late_duplicates.entry(open.part).or_default() += repeated;
+                counts.duplicates += repeated;
+            }
+        }
+        if let Some(stored) = &mut pending.stored {
+            stored.keys.extend(added);
+        }
+        self.singles(pending, &mut deltas)?;
+        for (part, repeated) in late_duplicates {
+            if let Some(part) = pending.parts.get_mut(part) {
+                part.counts.duplicates += repeated;
+            }
+        }
+        let sum = self.rollups(&deltas)?;
+        self.totals(&counts, &sum)?;
+        Ok(Committed {
+            rows: counts.rows,
+            malformed: counts.malformed,
+            duplicates: counts.duplicates,
+            calls: u64::try_from(sum.calls).unwrap_or(0),
+            legs: u64::try_from(sum.legs).unwrap_or(0),
+        })
+    }
+
+    fn insert(&self, key: &CallKey, open: &Open) -> Result<(), Fault> {
+        let status = first_status(&open.call, open.not_before);
+        self.transaction
+            .prepare_cached("INSERT INTO call (key, state, status, touched, not_before) VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute((key.as_bytes(), open.call.to_bytes(), status as i64, self.now, sql(open.not_before)))?;
+        Ok(())
+    }
+
+    /// Puts a call together with what the store has of it; says how many of its rows were there already.
+    fn update(&self, key: &CallKey, stored: Call, open: &Open, deltas: &mut Deltas) -> Result<u64, Fault> {
+        let mut call = stored.clone();
+        let repeated = call.merge(&open.call);
+        if call != stored {
+            let (before, after) = (stored.share(), call.share());
+            deltas.entry(before.place).or_default().subtract(&before.figures);
+            deltas.entry(after.place).or_default().add(&after.figures);
+            self.transaction
+                .prepare_cached(
+                    "UPDATE call SET state = ?2, touched = ?3, not_before = max(not_before, ?4) WHERE key = ?1",
+                )?
+                .execute((key.as_bytes(), call.to_bytes(), self.now, sql(open.not_before)))?;
+        }
+        Ok(repeated)
+    }
+
+    fn stored(&self, key: &CallKey) -> Result<Option<Call>, Fault> {
+        let state: Option<Vec<u8>> = self
+            .transaction
+            .prepare_cached("SELECT state FROM call WHERE key = ?1")?
+            .query_row([key.as_bytes()], |row| row.get(0))
+            .optional()?;
+        state.map(|state| Call::from_bytes(&state).map_err(|error| damaged(error).into())).transpose()
+    }
+
+    /// Calls without an id are kept only as long as a report may still count them.
+    fn singles(&mut self, pending: &Pending, deltas: &mut Deltas) -> Result<(), Fault> {
+        if pending.singles.is_empty() {
+            return Ok(());
+        }
+        let mut number: i64 =
+            self.transaction.query_row("SELECT singles FROM totals WHERE id = 0", [], |row| row.get(0))?;
+        for (call, not_before) in &pending.singles {
+            let share = call.share();
+            deltas.entry(share.place).or_default().add(&share.figures);
+            if first_status(call, *not_before) == Status::Never {
+                continue;
+            }
+            let key = CallKey::of_single(number as u64);
+            number += 1;
+            self.transaction
+                .prepare_cached(
+                    "INSERT INTO call (key, state, status, touched, not_before) VALUES (?1, ?2, 0, ?3, ?4)",
+                )?
+                .execute((key.as_bytes(), call.to_bytes(), self.now, sql(*not_before)))?;
+        }
+        self.transaction.execute("UPDATE totals SET singles = ?1 WHERE id = 0", [number])?;
+        Ok(())
+    }
+
+    fn rollups(&mut self, deltas: &Deltas) -> Result<Figures, Fault> {
+        let mut sum = Figures::default();
+        let mut changed: Vec<_> = deltas.iter().filter(|(_, figures)| !figures.is_zero()).collect();
+        // In the order of the table: neighbours share pages.
+        changed.sort_unstable_by_key(|(place, _)| **place);
+        for (place, figures) in changed {
+            sum.add(figures);
+            let key = (
+                place.quarter,
+                place.cell.index() as i64,
+                self.names.id(self.transaction, place.trunk)?,
+                self.names.id(self.transaction, place.queue)?,
+                self.names.id(self.transaction, place.extension)?,
+            );
+            self.transaction
+                .prepare_cached(
+                    "INSERT INTO rollup VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO UPDATE SET
+                     calls = calls + excluded.calls, legs = legs + excluded.legs,
+                     talk_seconds = talk_seconds + excluded.talk_seconds,
+                     wait_seconds = wait_seconds + excluded.wait_seconds",
+                )?
+                .execute((
+                    key.0,
+                    key.1,
+                    key.2,
+                    key.3,
+                    key.4,
+                    figures.calls,
+                    figures.legs,
+                    figures.talk_seconds,
+                    figures.wait_seconds,
+                ))?;
+            if figures.calls < 0 {
+                self.transaction
+                    .prepare_cached(
+                        "DELETE FROM rollup WHERE (quarter, cell, trunk, queue, extension) = (?1, ?2, ?3, ?4, ?5)
+                         AND calls = 0 AND legs = 0 AND talk_seconds = 0 AND wait_seconds = 0",
+                    )?
+                    .execute(key)?;
+            }
+        }
+        Ok(sum)
+    }
+
+    fn totals(&self, counts: &RowCounts, sum: &Figures) -> Result<(), Fault> {
+        self.transaction
+            .prepare_cached(
+                "UPDATE totals SET calls = calls + ?1, legs = legs + ?2, rows = rows + ?3,
+                 malformed = malformed + ?4, duplicates = duplicates + ?5 WHERE id = 0",
+            )?
+            .execute((sum.calls, sum.legs, sql(counts.rows), sql(counts.malformed), sql(counts.duplicates)))?;
+        Ok(())
+    }
+
+    fn quarantine(&self, pending: &Pending) -> Result<(), Fault> {
+        for (why, bytes) in &pending.quarantine {
+            self.transaction
+                .prepare_cached("INSERT INTO quarantine (seen, why, bytes) VALUES (?1, ?2, ?3)")?
+                .execute((self.now, why.name(), &**bytes))?;
+        }
+        if !pending.quarantine.is_empty() {
+            self.transaction
+                .prepare_cached("DELETE FROM quarantine WHERE id <= (SELECT max(id) FROM quarantine) - ?1")?
+                .execute([MAX_QUARANTINED as i64])?;
+        }
+        Ok(())
+    }
+}
+
+fn first_status(call: &Call, not_before: u64) -> Status {
+    match i64::try_from(not_before) {
+        Ok(not_before) if call.end() >= not_before.saturating_sub(FORGET_AFTER) => Status::Waits,
+        _ => Status::Never,
+    }
+}
+
+/// A count or moment as SQLite holds it.
+pub(super) fn sql(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

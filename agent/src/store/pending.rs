@@ -1,0 +1,206 @@
+//! Rows that are not in the store yet, put together to calls in memory.
+
+use std::{collections::VecDeque, path::PathBuf};
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::files::Known;
+use crate::{
+    call::{Call, CallKey, CallRules, Figures, Names, Place, key::present},
+    pbx::{Leg, MalformedReason, Position},
+};
+
+/// How many rows the quarantine keeps, the newest.
+pub(super) const MAX_QUARANTINED: usize = 1000;
+/// How much of each.
+const MAX_QUARANTINED_BYTES: usize = 4096;
+
+/// Rows that are not in the store yet.
+#[derive(Default)]
+pub struct Pending {
+    /// At most so many calls stay open. Beyond that the half that was touched longest ago is closed: those calls go
+    /// into the rollups, and a later leg of one of them would be taken for a call of its own.
+    room: usize,
+    /// Calls touched of late, and those before them.
+    pub(super) young: FxHashMap<CallKey, Box<Open>>,
+    pub(super) old: FxHashMap<CallKey, Box<Open>>,
+    /// Calls without an id that a report may still count.
+    pub(super) singles: Vec<(Call, u64)>,
+    /// What closed calls add to the rollups.
+    pub(super) closed: FxHashMap<Place, Figures>,
+    /// Keys of the calls in the store: such a call is never closed here alone, and others need not be looked for.
+    pub(super) stored: Option<Stored>,
+    pub(super) names: Names,
+    pub(super) parts: Vec<Part>,
+    pub(super) current: RowCounts,
+    pub(super) total: RowCounts,
+    pub(super) quarantine: VecDeque<(MalformedReason, Box<[u8]>)>,
+    pub(super) newest_end: i64,
+}
+
+/// A call with the legs that came in this batch.
+pub(super) struct Open {
+    pub(super) call: Call,
+    pub(super) not_before: u64,
+    /// Place in [`Pending::parts`] of the part that it came with, which may not be complete yet.
+    pub(super) part: usize,
+}
+
+/// Keys of the calls in the store when it was looked at last.
+pub(super) struct Stored {
+    pub(super) keys: FxHashSet<CallKey>,
+    /// SQLite's `data_version` of then: it changes when another process writes.
+    pub(super) version: i64,
+}
+
+/// The rows that came from one source or file.
+pub(super) struct Part {
+    pub(super) origin: Origin,
+    pub(super) position: Position,
+    pub(super) counts: RowCounts,
+}
+
+/// Where rows come from.
+pub enum Origin {
+    /// A source that is followed.
+    Source(PathBuf),
+    /// A file that is imported, and what the store knew of it when reading began.
+    File(Option<Known>),
+}
+
+/// Rows of each kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct RowCounts {
+    pub(super) rows: u64,
+    pub(super) malformed: u64,
+    pub(super) duplicates: u64,
+    pub(super) unlinked: u64,
+}
+
+impl Pending {
+    /// Room for that many open calls.
+    pub fn new(room: usize) -> Self {
+        Self { room, newest_end: i64::MIN, ..Self::default() }
+    }
+
+    /// Takes in a leg.
+    pub fn leg(&mut self, leg: &Leg<'_>, rules: &CallRules, not_before: u64) {
+        self.current.rows += 1;
+        self.current.unlinked += u64::from(present(leg.linkedid).is_none());
+        self.newest_end = self.newest_end.max(leg.end);
+        let call = Call::of(leg, rules, &mut self.names);
+        let Some(key) = CallKey::of(leg) else {
+            if is_never_reported(not_before) {
+                close(&mut self.closed, &call);
+            } else {
+                self.singles.push((call, not_before));
+            }
+            return;
+        };
+        if let Some(open) = self.young.get_mut(&key) {
+            self.current.duplicates += open.take_in(&call, not_before);
+            return;
+        }
+        let part = self.parts.len();
+        let open = match self.old.remove(&key) {
+            Some(mut open) => {
+                self.current.duplicates += open.take_in(&call, not_before);
+                open
+            }
+            None => Box::new(Open { call, not_before, part }),
+        };
+        self.young.insert(key, open);
+        self.make_room();
+    }
+
+    /// Counts a row that says no more than the one before it.
+    pub fn repeat(&mut self) {
+        self.current.rows += 1;
+        self.current.duplicates += 1;
+    }
+
+    /// Takes in a row that could not be understood.
+    pub fn malformed(&mut self, bytes: &[u8], why: MalformedReason) {
+        self.current.rows += 1;
+        self.current.malformed += 1;
+        if self.quarantine.len() == MAX_QUARANTINED {
+            self.quarantine.pop_front();
+        }
+        self.quarantine.push_back((why, bytes[..bytes.len().min(MAX_QUARANTINED_BYTES)].into()));
+    }
+
+    /// Says where the rows since the last such word came from, and how far that was read.
+    pub fn position(&mut self, origin: Origin, position: &Position) {
+        let counts = std::mem::take(&mut self.current);
+        self.total.add(&counts);
+        self.parts.push(Part { origin, position: position.clone(), counts });
+    }
+
+    /// How many rows came in.
+    pub fn rows(&self) -> u64 {
+        self.total.rows + self.current.rows
+    }
+
+    /// How many things are kept in memory beside the open calls, which have their own bound.
+    pub fn weight(&self) -> usize {
+        self.closed.len() + self.names.len() + self.singles.len()
+    }
+
+    /// Whether it is worth looking for that call in the store.
+    pub(super) fn may_be_stored(&self, key: &CallKey) -> bool {
+        self.stored.as_ref().is_none_or(|stored| stored.keys.contains(key))
+    }
+
+    /// Forgets everything that was committed.
+    pub(super) fn clear(&mut self) {
+        self.young.clear();
+        self.old.clear();
+        self.singles.clear();
+        self.closed.clear();
+        self.names.clear();
+        self.parts.clear();
+        self.quarantine.clear();
+        self.current = RowCounts::default();
+        self.total = RowCounts::default();
+    }
+
+    fn make_room(&mut self) {
+        if self.young.len() <= self.room / 2 {
+            return;
+        }
+        let oldest = std::mem::replace(&mut self.old, std::mem::take(&mut self.young));
+        for (key, open) in oldest {
+            if self.may_be_stored(&key) || !is_never_reported(open.not_before) {
+                self.old.insert(key, open);
+            } else {
+                close(&mut self.closed, &open.call);
+            }
+        }
+    }
+}
+
+impl Open {
+    fn take_in(&mut self, call: &Call, not_before: u64) -> u64 {
+        self.not_before = self.not_before.max(not_before);
+        self.call.merge(call)
+    }
+}
+
+impl RowCounts {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.rows += other.rows;
+        self.malformed += other.malformed;
+        self.duplicates += other.duplicates;
+        self.unlinked += other.unlinked;
+    }
+}
+
+/// Whether no end of a call can be late enough.
+pub(super) fn is_never_reported(not_before: u64) -> bool {
+    i64::try_from(not_before).is_err()
+}
+
+fn close(closed: &mut FxHashMap<Place, Figures>, call: &Call) {
+    let share = call.share();
+    closed.entry(share.place).or_default().add(&share.figures);
+}

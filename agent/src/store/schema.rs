@@ -1,0 +1,98 @@
+//! The store's tables, and how an older store becomes one of today.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+/// Marks the file as a store of this program: "DMRC".
+const APPLICATION: i64 = 0x444d_5243;
+
+/// One step a version: a store at version `n` has had the first `n` of them. Steps that have been released
+/// are never changed.
+const STEPS: &[&str] = &["
+    -- What the collector keeps of its own state.
+    CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+    -- Sums over everything, so that they need not be counted together each time.
+    CREATE TABLE totals (
+        id INTEGER PRIMARY KEY CHECK (id = 0),
+        calls INTEGER NOT NULL, legs INTEGER NOT NULL, rows INTEGER NOT NULL,
+        malformed INTEGER NOT NULL, duplicates INTEGER NOT NULL,
+        singles INTEGER NOT NULL -- calls without an id so far: the next number for a key
+    );
+    INSERT INTO totals VALUES (0, 0, 0, 0, 0, 0, 0);
+
+    -- How far each source was read.
+    CREATE TABLE source (
+        path BLOB PRIMARY KEY, position TEXT NOT NULL,
+        rows INTEGER NOT NULL, malformed INTEGER NOT NULL, duplicates INTEGER NOT NULL,
+        unlinked INTEGER NOT NULL, -- rows whose call is not certain, for want of a linkedid
+        last_read INTEGER NOT NULL
+    ) WITHOUT ROWID;
+
+    -- How far files were read that no source follows (any more): rotated and imported ones.
+    CREATE TABLE file (
+        prefix_hash BLOB NOT NULL, prefix_len INTEGER NOT NULL,
+        position TEXT NOT NULL, bytes INTEGER NOT NULL, last_read INTEGER NOT NULL,
+        PRIMARY KEY (prefix_hash, prefix_len)
+    ) WITHOUT ROWID;
+
+    -- Texts of trunks, queues and extensions, so that rollups hold small numbers. 0 is no text.
+    CREATE TABLE name (id INTEGER PRIMARY KEY, hash INTEGER NOT NULL UNIQUE, text TEXT NOT NULL);
+
+    CREATE TABLE rollup (
+        quarter INTEGER NOT NULL, cell INTEGER NOT NULL,
+        trunk INTEGER NOT NULL, queue INTEGER NOT NULL, extension INTEGER NOT NULL,
+        calls INTEGER NOT NULL, legs INTEGER NOT NULL,
+        talk_seconds INTEGER NOT NULL, wait_seconds INTEGER NOT NULL,
+        PRIMARY KEY (quarter, cell, trunk, queue, extension)
+    ) WITHOUT ROWID;
+
+    -- Calls that may still get legs, or wait to be reported.
+    CREATE TABLE call (
+        key BLOB PRIMARY KEY, state BLOB NOT NULL,
+        status INTEGER NOT NULL,    -- 0 waits to be reported, 1 is in a tally, 2 is never reported
+        touched INTEGER NOT NULL,   -- when a leg came last
+        not_before INTEGER NOT NULL -- reported only if it ended from here on
+    ) WITHOUT ROWID;
+    CREATE INDEX call_by_status ON call (status, touched);
+
+    -- Rows that could not be understood, the newest thousand.
+    CREATE TABLE quarantine (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, seen INTEGER NOT NULL, why TEXT NOT NULL, bytes BLOB NOT NULL
+    );
+
+    -- Calls of each report window: everything that a report may tell apart.
+    CREATE TABLE tally (
+        window_start INTEGER NOT NULL, window_seconds INTEGER NOT NULL,
+        hour INTEGER NOT NULL, cell INTEGER NOT NULL, talk INTEGER NOT NULL, wait INTEGER NOT NULL,
+        destination INTEGER NOT NULL, quality INTEGER NOT NULL, calls INTEGER NOT NULL,
+        PRIMARY KEY (window_start, window_seconds, hour, cell, talk, wait, destination, quality)
+    ) WITHOUT ROWID;
+
+    -- By how much the number of calls that are up changes in a second.
+    CREATE TABLE edge (
+        window_start INTEGER NOT NULL, window_seconds INTEGER NOT NULL,
+        second INTEGER NOT NULL, change INTEGER NOT NULL,
+        PRIMARY KEY (window_start, window_seconds, second)
+    ) WITHOUT ROWID;
+"];
+
+/// The version that this program writes.
+pub(super) const KNOWN: i64 = STEPS.len() as i64;
+
+/// The version of a store, if the file is one.
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("SELECT user_version FROM pragma_user_version", [], |row| row.get(0))
+}
+
+/// Brings a store up to date.
+pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    // Another process may be about to do the same: look again once nobody else can write.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found = usize::try_from(version(&transaction)?).unwrap_or(STEPS.len());
+    for (number, step) in STEPS.iter().enumerate().skip(found) {
+        transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "user_version", number as i64 + 1)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION)?;
+    transaction.commit()
+}
