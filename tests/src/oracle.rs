@@ -43,7 +43,7 @@ pub struct Oracle {
     pub legs: u64,
     /// Rows that are no call record.
     pub malformed: u64,
-    /// Rows that were there before, by uniqueid and sequence.
+    /// Rows that were there before, by uniqueid and sequence, and second copies of the account code `Master`.
     pub duplicates: u64,
 }
 
@@ -56,8 +56,16 @@ impl Oracle {
     /// Reads a file's bytes; the times in it are UTC.
     pub fn read(&mut self, bytes: &[u8]) -> &mut Self {
         let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes);
+        let mut previous = None;
         for record in reader.byte_records() {
             let record = record.unwrap();
+            // Master.csv is the file of all rows and that of the account code `Master` too: such rows stand in it twice.
+            if &record[0] == b"Master" && previous.as_ref() == Some(&record) {
+                previous = None;
+                self.duplicates += 1;
+                continue;
+            }
+            previous = Some(record.clone());
             let row: Vec<String> = record.iter().map(|field| String::from_utf8_lossy(field).into_owned()).collect();
             self.row(&row);
         }
