@@ -1,6 +1,7 @@
 //! The command line: one file a command below this one.
 
 pub mod role;
+pub mod sent;
 
 use std::{
     io::{self, Write},

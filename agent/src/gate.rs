@@ -10,6 +10,8 @@ pub mod lines;
 pub mod verify;
 
 #[cfg(test)]
+mod ledger_trials;
+#[cfg(test)]
 mod model;
 
 use demarc_proto::{Report, ReportFault, ReportId, report::MAX_BODY};

@@ -378,7 +378,7 @@ mod tests {
     fn the_line_is_as_the_page_says() {
         let draft = Draft::consent(Switch::Upload, true, false, By::Command);
         let (entry, line) = Entry::seal(draft, 1, 1_795_338_000, LineHash::GENESIS);
-        expect![[r#"{"seq":1,"time":"2026-11-22T09:00:00Z","kind":"consent","about":{"switch":"upload","from":true,"to":false,"by":"command"},"prev":"0000000000000000000000000000000000000000000000000000000000000000","bytes":"","hash":"0"}"#]]
+        expect![[r#"{"seq":1,"time":"2026-11-22T09:00:00Z","kind":"consent","about":{"switch":"upload","from":true,"to":false,"by":"command"},"prev":"0000000000000000000000000000000000000000000000000000000000000000","bytes":"","hash":"c80b74a84a3258345d0fba03e1849a398d322789ca0cb146fb8f709aa2d65fd0"}"#]]
         .assert_eq(&line);
         assert_eq!(Entry::from_line(line.as_bytes()).unwrap(), entry);
     }

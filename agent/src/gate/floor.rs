@@ -213,12 +213,11 @@ impl Node {
 fn pool(weights: &[u64], k: u64) -> (Vec<usize>, Vec<usize>) {
     let (mut pool, mut apart): (Vec<usize>, Vec<usize>) = (0..weights.len()).partition(|&place| weights[place] < k);
     let held: u64 = pool.iter().map(|&place| weights[place]).sum();
-    if !pool.is_empty() && held < k {
-        if let Some(smallest) = apart.iter().copied().min_by_key(|&place| weights[place]) {
-            apart.retain(|&place| place != smallest);
-            pool.push(smallest);
-            pool.sort_unstable();
-        }
+    let smallest = apart.iter().copied().min_by_key(|&place| weights[place]);
+    if let Some(smallest) = smallest.filter(|_| !pool.is_empty() && held < k) {
+        apart.retain(|&place| place != smallest);
+        pool.push(smallest);
+        pool.sort_unstable();
     }
     (pool, apart)
 }

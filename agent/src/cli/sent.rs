@@ -1,0 +1,271 @@
+//! `demarc sent`: shows and checks the ledger of everything that left.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use comfy_table::{CellAlignment, Table, presets};
+use demarc_proto::ReportId;
+use serde_json::json;
+
+use crate::{
+    gate::{
+        entry::{About, Entry, Kind, Switch},
+        lines::Entries,
+        verify::{Verified, VerifyError, verify},
+    },
+    settings::Settings,
+    state::{Site, StateDir},
+};
+
+/// Arguments of `demarc sent`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  demarc sent\n  demarc sent show 7 | sha256sum\n  demarc sent verify")]
+pub struct SentArgs {
+    /// Prints JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Option<SentCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum SentCommand {
+    /// Lists the entries of the ledger, the newest last; this is what happens when nothing is named.
+    List,
+    /// Prints the exact bytes of one entry, and nothing else, on standard output.
+    Show {
+        /// The entry's number.
+        seq: u64,
+    },
+    /// Checks the whole chain of the ledger, and every receipt of the hub.
+    Verify,
+}
+
+/// Does what was asked.
+///
+/// # Errors
+/// When the ledger cannot be read, or there is no such entry.
+pub fn run(args: &SentArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
+    let state = StateDir::new(&settings.state_dir);
+    let mut out = io::stdout().lock();
+    let code = match args.command {
+        None | Some(SentCommand::List) => list(&state, args.json, &mut out).map(|()| ExitCode::SUCCESS),
+        Some(SentCommand::Show { seq }) => show(&state, seq, args.json, &mut out).map(|()| ExitCode::SUCCESS),
+        Some(SentCommand::Verify) => check(&state, args.json, &mut out),
+    };
+    match code {
+        // Whoever read the output has seen enough.
+        Err(error) if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe) => {
+            Ok(ExitCode::SUCCESS)
+        }
+        code => code,
+    }
+}
+
+fn entries(state: &StateDir) -> anyhow::Result<Entries> {
+    Entries::open(&state.ledger()).with_context(|| format!("cannot read the ledger {}", state.ledger().display()))
+}
+
+fn list(state: &StateDir, as_json: bool, out: &mut impl Write) -> anyhow::Result<()> {
+    // Receipts follow their reports, so that they have to be known before the first report is shown.
+    let mut confirmed = std::collections::HashSet::new();
+    for placed in entries(state)? {
+        let entry = placed?.entry;
+        if let (Kind::Receipt, Some(report)) = (entry.kind(), entry.about.report()) {
+            confirmed.insert(report);
+        }
+    }
+    let receipt_of = |entry: &Entry| match entry.about {
+        About::Report { report, .. } => Some(confirmed.contains(&report)),
+        _ => None,
+    };
+    if as_json {
+        return list_json(state, receipt_of, out);
+    }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(["seq", "time", "kind", "bytes", "about", "receipt"]);
+    for placed in entries(state)? {
+        let entry = placed?.entry;
+        let receipt = receipt_of(&entry).map_or("", |there| if there { "yes" } else { "no" });
+        table.add_row([
+            &entry.seq.to_string(),
+            &entry.time,
+            entry.kind().as_str(),
+            &entry.bytes.len().to_string(),
+            &words(&entry.about),
+            receipt,
+        ]);
+    }
+    if table.row_count() == 0 {
+        return Ok(writeln!(out, "Nothing has left: the ledger has no entries.")?);
+    }
+    for column in [0, 3] {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    Ok(writeln!(out, "{}", table.trim_fmt())?)
+}
+
+/// One entry at a time, so that a long ledger needs no memory.
+fn list_json(
+    state: &StateDir,
+    receipt_of: impl Fn(&Entry) -> Option<bool>,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    write!(out, "{{\"entries\":[")?;
+    for (place, placed) in entries(state)?.enumerate() {
+        let entry = placed?.entry;
+        let separator = if place == 0 { "" } else { "," };
+        let mut row = header(&entry);
+        if let Some(there) = receipt_of(&entry) {
+            row["receipt"] = there.into();
+        }
+        write!(out, "{separator}\n{row}")?;
+    }
+    Ok(writeln!(out, "\n]}}")?)
+}
+
+/// Everything of an entry but its bytes.
+fn header(entry: &Entry) -> serde_json::Value {
+    let about = serde_json::to_value(&entry.about).unwrap_or_default();
+    json!({
+        "seq": entry.seq,
+        "time": entry.time,
+        "kind": entry.kind().as_str(),
+        "size": entry.bytes.len(),
+        "about": about["about"],
+        "prev": entry.prev,
+        "hash": entry.hash,
+    })
+}
+
+fn show(state: &StateDir, seq: u64, as_json: bool, out: &mut impl Write) -> anyhow::Result<()> {
+    for placed in entries(state)? {
+        let entry = placed?.entry;
+        if entry.seq != seq {
+            continue;
+        }
+        if as_json {
+            let mut whole = header(&entry);
+            whole["bytes"] = entry.bytes.into();
+            return Ok(writeln!(out, "{whole}")?);
+        }
+        let about = words(&entry.about);
+        eprintln!("entry {seq}, {}, {} {about}, {} bytes", entry.time, entry.kind().as_str(), entry.bytes.len());
+        return Ok(out.write_all(entry.bytes.as_bytes())?);
+    }
+    bail!("the ledger has no entry {seq}; `demarc sent list` shows those that it has")
+}
+
+fn check(state: &StateDir, as_json: bool, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    let site = site(state)?;
+    let key = site.as_ref().map(|site| site.receipt_key.0.as_slice());
+    match verify(&state.ledger(), key) {
+        Ok(verified) if as_json => {
+            let Verified { entries, reports, receipts, unchecked, torn, head } = verified;
+            writeln!(
+                out,
+                "{}",
+                json!({
+                    "whole": true, "entries": entries, "reports": reports, "receipts": receipts,
+                    "unchecked_receipts": unchecked, "torn_bytes": torn, "head": head,
+                })
+            )?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Ok(verified) => {
+            writeln!(out, "{}", sentence(&verified, key.is_some()))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(VerifyError::Broken(broken)) => {
+            match as_json {
+                true => writeln!(
+                    out,
+                    "{}",
+                    json!({"whole": false, "seq": broken.seq, "offset": broken.offset, "why": broken.why.to_string()})
+                )?,
+                false => writeln!(io::stderr(), "{}: {broken}.", state.ledger().display())?,
+            }
+            Ok(ExitCode::FAILURE)
+        }
+        Err(VerifyError::Io(error)) => {
+            Err(error).with_context(|| format!("cannot read the ledger {}", state.ledger().display()))
+        }
+    }
+}
+
+fn sentence(verified: &Verified, enrolled: bool) -> String {
+    let count = |number: u64, noun: &str| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
+    let reports = count(verified.reports, "report");
+    let mut text = match verified.entries {
+        1 => format!("The ledger is whole: 1 entry, {reports}, "),
+        entries => format!("The ledger is whole: {entries} entries, {reports}, "),
+    };
+    text += &format!("{} good.", count(verified.receipts, "receipt"));
+    if verified.unchecked > 0 {
+        let receipts = count(verified.unchecked, "receipt");
+        text += &match enrolled {
+            true => format!(" {receipts} from before the last enrollment could not be checked against today's hub."),
+            false => {
+                format!(" {receipts} could not be checked: this site is not enrolled, so the hub's key is not known.")
+            }
+        };
+    }
+    if verified.torn > 0 {
+        text += &format!(
+            " At its end are {} bytes of an entry that a power loss cut short; nothing of it left.",
+            verified.torn
+        );
+    }
+    if let Some(head) = verified.head {
+        text += &format!("\nIts last hash is {head}: note it elsewhere, and nobody can change the past unseen.");
+    }
+    text
+}
+
+/// The enrollment, if there is one.
+fn site(state: &StateDir) -> anyhow::Result<Option<Site>> {
+    let path = state.site_file();
+    let text = match std::fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    serde_json::from_slice(&text).map(Some).with_context(|| format!("cannot understand {}", path.display()))
+}
+
+/// What an entry is about, for people.
+fn words(about: &About) -> String {
+    let short = |report: &ReportId| report.to_string()[..8].to_owned();
+    let on = |on: bool| if on { "on" } else { "off" };
+    match about {
+        About::Report { report, window } => {
+            format!("{} from {} for {}", short(report), crate::gate::entry::utc(window.start), length(window.seconds))
+        }
+        About::Receipt { report } | About::Withdrawn { report } => short(report),
+        About::Refused { report, reason } => {
+            format!("{} because of {}", short(report), serde_json::json!(reason).as_str().unwrap_or_default())
+        }
+        About::Hello {} | About::Renew {} => String::new(),
+        About::Enroll { site } => site.to_string(),
+        About::Consent { switch, from, to, by } => {
+            let switch = match switch {
+                Switch::Upload => "uploads",
+                Switch::Tunnel => "tunnel",
+            };
+            let by = serde_json::json!(by);
+            format!("{switch} from {} to {} by {}", on(*from), on(*to), by.as_str().unwrap_or_default())
+        }
+    }
+}
+
+fn length(seconds: u32) -> String {
+    demarc_proto::WindowLength::from_seconds(seconds)
+        .map_or_else(|_| format!("{seconds}s"), |length| length.to_string())
+}
