@@ -7,4 +7,5 @@ pub mod clock;
 pub mod config;
 pub mod keys;
 pub mod peer;
+pub mod store;
 pub mod tls;

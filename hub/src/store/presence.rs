@@ -1,0 +1,74 @@
+//! Who is connected where: a row a site, which counts only while the node that wrote it beats.
+
+use std::time::Duration;
+
+use demarc_proto::SiteId;
+
+use super::{Store, StoreError};
+use crate::clock::to_column;
+
+/// A node that did not beat for this long is dead, and nobody is connected to it.
+pub(super) const ALIVE: Duration = Duration::from_secs(35);
+
+/// What changed about a site's connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Presence {
+    /// Since when it is connected; absent when it is not.
+    pub connected_since: Option<u64>,
+    /// The version that it said; absent when it did not say one this time.
+    pub version: Option<String>,
+    /// When it was heard of last.
+    pub seen: u64,
+}
+
+impl Store {
+    /// Says that a node begins: whoever was connected to it under that name no longer is.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn start_node(&self, node: &str, now: u64) -> Result<(), StoreError> {
+        sqlx::query("UPDATE site SET connected_since = NULL WHERE node = $1 AND connected_since IS NOT NULL")
+            .bind(node)
+            .execute(&self.pool)
+            .await?;
+        self.beat(node, now).await
+    }
+
+    /// Says that a node lives.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn beat(&self, node: &str, now: u64) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO node (name, beat) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET beat = excluded.beat",
+        )
+        .bind(node)
+        .bind(to_column(now))
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Writes what changed, in one transaction.
+    ///
+    /// # Errors
+    /// When the database fails; nothing is written then.
+    pub async fn put_presence(&self, node: &str, changes: &[(SiteId, Presence)]) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        for (site, presence) in changes {
+            sqlx::query(
+                "UPDATE site SET node = $1, connected_since = $2, last_seen = $3, version = COALESCE($4, version) \
+                 WHERE name = $5",
+            )
+            .bind(node)
+            .bind(presence.connected_since.map(to_column))
+            .bind(to_column(presence.seen))
+            .bind(presence.version.as_deref())
+            .bind(site.as_str())
+            .execute(&mut *transaction)
+            .await?;
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,87 @@
+//! Sites: what the hub knows of each.
+
+use demarc_proto::SiteId;
+use sqlx::Row;
+
+use super::{Store, StoreError, presence::ALIVE};
+use crate::clock::{from_column, to_column};
+
+/// What the hub knows of a site.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SiteRow {
+    /// Its name.
+    pub name: String,
+    /// When it was enrolled last; absent while its token waits.
+    pub enrolled: Option<u64>,
+    /// The last second of its newest certificate.
+    pub certificate_ends: Option<u64>,
+    /// When it was connected last.
+    pub last_seen: Option<u64>,
+    /// Whether it is connected now.
+    pub connected: bool,
+    /// The version of its agent.
+    pub version: Option<String>,
+    /// How many reports are stored.
+    pub reports: u64,
+    /// When the newest report came.
+    pub last_report: Option<u64>,
+}
+
+impl Store {
+    /// The hash of a site's public key, if it is enrolled.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn key_of(&self, site: &SiteId) -> Result<Option<String>, StoreError> {
+        let row: Option<(Option<String>,)> = sqlx::query_as("SELECT key_sha256 FROM site WHERE name = $1")
+            .bind(site.as_str())
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(row.and_then(|(key,)| key))
+    }
+
+    /// Whether the hub ever heard of a site, enrolled or not.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn knows(&self, site: &SiteId) -> Result<bool, StoreError> {
+        let row =
+            sqlx::query("SELECT 1 FROM site WHERE name = $1").bind(site.as_str()).fetch_optional(&self.pool).await?;
+        Ok(row.is_some())
+    }
+
+    /// Every site, by name.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn sites(&self, now: u64) -> Result<Vec<SiteRow>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT site.name, site.enrolled, site.certificate_ends, site.last_seen, site.version, \
+             site.connected_since, node.beat, \
+             (SELECT count(*) FROM report WHERE report.site = site.name) AS reports, \
+             (SELECT max(received) FROM report WHERE report.site = site.name) AS last_report \
+             FROM site LEFT JOIN node ON node.name = site.node ORDER BY site.name",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                let moment =
+                    |column: &str| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(column)?.map(from_column));
+                let beats = row.try_get::<Option<i64>, _>("beat")?;
+                let alive = beats.is_some_and(|beat| to_column(now) - beat <= to_column(ALIVE.as_secs()));
+                let connected = alive && moment("connected_since")?.is_some();
+                Ok(SiteRow {
+                    name: row.try_get("name")?,
+                    enrolled: moment("enrolled")?,
+                    certificate_ends: moment("certificate_ends")?,
+                    last_seen: if connected { beats.map(from_column) } else { moment("last_seen")? },
+                    connected,
+                    version: row.try_get("version")?,
+                    reports: from_column(row.try_get("reports")?),
+                    last_report: moment("last_report")?,
+                })
+            })
+            .collect()
+    }
+}
