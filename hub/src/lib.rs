@@ -3,9 +3,21 @@
 //! The program is thin; everything that it does stands here, so that tests can reach it.
 
 pub mod ca;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod enroll;
+pub mod http;
+pub mod hub;
+pub mod ingest;
 pub mod keys;
+pub mod limit;
+pub mod metrics;
 pub mod peer;
+pub mod presence;
+pub mod registry;
+pub mod renew;
+pub mod server;
 pub mod store;
 pub mod tls;
+pub mod tunnel;

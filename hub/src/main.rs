@@ -1,2 +1,19 @@
-//! x
-fn main(){}
+//! The vendor's end of Demarc: parses the command line and does what it says.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use demarc_hub::{cli, config::ConfigError};
+
+/// The exit code for a bad configuration.
+const BAD_CONFIG: u8 = 64;
+
+fn main() -> ExitCode {
+    match cli::run(cli::Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("demarc-hub: {error:#}");
+            if error.is::<ConfigError>() { ExitCode::from(BAD_CONFIG) } else { ExitCode::FAILURE }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The command line: one file a command.
+
+mod init;
+mod serve;
+mod show;
+mod sites;
+mod token;
+
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::{Parser, Subcommand};
+use demarc_proto::SiteId;
+use tokio::runtime::Builder;
+
+use crate::{
+    config::{Config, parse_duration},
+    store::Store,
+};
+
+/// The vendor's end of Demarc: takes tunnels, stores aggregated reports, signs receipts.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true, max_term_width = 100)]
+pub struct Cli {
+    /// The settings file that `init` wrote.
+    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/demarc/hub.toml")]
+    pub config: PathBuf,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Makes a new hub: settings, authority, keys, database. Overwrites nothing.
+    ///
+    /// Example: demarc-hub init --dir /srv/hub --listen 0.0.0.0:443 --address hub.example.com:443
+    Init {
+        /// The directory to make it in.
+        #[arg(long)]
+        dir: PathBuf,
+        /// Where it will listen, such as 0.0.0.0:443.
+        #[arg(long)]
+        listen: SocketAddr,
+        /// What sites will connect to, host:port; the listening address where absent.
+        #[arg(long)]
+        address: Option<String>,
+    },
+    /// Runs the hub until it is told to stop (SIGTERM or Ctrl-C).
+    ///
+    /// Example: demarc-hub --config /srv/hub/hub.toml serve
+    Serve,
+    /// Prints a one-time token with which a site enrolls. Works while the hub runs.
+    ///
+    /// A site that is enrolled already can enroll again, from a new machine for example; its earlier key is shut
+    /// out then. Example: demarc-hub --config /srv/hub/hub.toml token site-one --valid 3d
+    Token {
+        /// The site: a-z, 0-9 and dashes.
+        site: SiteId,
+        /// How long the token is good: a number with s, m, h or d.
+        #[arg(long, default_value = "24h", value_parser = parse_duration)]
+        valid: Duration,
+    },
+    /// Lists the sites.
+    Sites {
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows the reports of a site.
+    Show {
+        /// The site.
+        site: SiteId,
+        /// Prints JSON, each report exactly as it was received.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+/// A [`crate::config::ConfigError`] when the settings are at fault, anything else with words for the operator.
+pub fn run(cli: Cli) -> anyhow::Result<()> {
+    let load = || Config::load(&cli.config);
+    match cli.command {
+        Command::Init { dir, listen, address } => waiting(init::run(&dir, listen, address.as_deref()))?,
+        Command::Serve => serve::run(&load()?),
+        Command::Token { site, valid } => {
+            let config = load()?;
+            waiting(token::run(&config, site, valid))?
+        }
+        Command::Sites { json } => {
+            let config = load()?;
+            waiting(sites::run(&config, json))?
+        }
+        Command::Show { site, json } => {
+            let config = load()?;
+            waiting(show::run(&config, &site, json))?
+        }
+    }
+}
+
+/// Runs a command that waits for little: one thread is enough.
+fn waiting<T>(command: impl Future<Output = T>) -> io::Result<T> {
+    Ok(Builder::new_current_thread().enable_all().build()?.block_on(command))
+}
+
+/// Opens the database of a hub that `init` has made: a mistyped path must not make a second one.
+async fn existing_store(config: &Config) -> anyhow::Result<Store> {
+    let path = Store::path_in(&config.data_dir);
+    anyhow::ensure!(path.exists(), "there is no database at {}; `demarc-hub init` makes one", path.display());
+    Ok(Store::open(&config.data_dir).await?)
+}
+
+/// Prints to standard output. A reader that has seen enough (`| head`) is no failure.
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+/// A moment as people read it, to the second, in UTC.
+fn moment(seconds: u64) -> String {
+    i64::try_from(seconds)
+        .ok()
+        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
+        .map_or_else(|| "?".to_owned(), |moment| moment.to_string())
+}
+
+/// A table without decoration, wide enough for what is in it.
+fn table(head: &[&str]) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING).set_header(head);
+    table
+}

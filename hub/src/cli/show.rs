@@ -1,0 +1,121 @@
+//! `demarc-hub show`: a site's reports, as figures or exactly as received.
+
+use anyhow::{Context, ensure};
+use demarc_proto::{
+    Cell, Report, SiteId, WindowLength,
+    cell::{Direction, Outcome},
+    report::SecondsGroup,
+};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{existing_store, moment, print, table};
+use crate::{config::Config, store::StoredReport};
+
+/// What `--json` prints: the contract that scripts use.
+#[derive(Serialize)]
+struct Shown<'a> {
+    site: &'a SiteId,
+    reports: Vec<&'a RawValue>,
+}
+
+pub(super) async fn run(config: &Config, site: &SiteId, json: bool) -> anyhow::Result<()> {
+    let store = existing_store(config).await?;
+    let known = store.knows(site).await?;
+    let reports = store.reports(site).await?;
+    store.close().await;
+    ensure!(known, "there is no site {site}; `demarc-hub sites` lists those that there are");
+    let text = if json { as_json(site, &reports)? } else { as_table(site, &reports)? };
+    print(&text)?;
+    Ok(())
+}
+
+fn as_json(site: &SiteId, stored: &[StoredReport]) -> anyhow::Result<String> {
+    let reports = stored
+        .iter()
+        .map(|report| serde_json::from_str(&report.body))
+        .collect::<Result<_, _>>()
+        .context("a stored report is damaged")?;
+    Ok(serde_json::to_string(&Shown { site, reports })? + "\n")
+}
+
+fn as_table(site: &SiteId, stored: &[StoredReport]) -> anyhow::Result<String> {
+    if stored.is_empty() {
+        return Ok(format!("No report of {site} has come yet.\n"));
+    }
+    let mut text = String::new();
+    for stored in stored {
+        let report = Report::from_body(&stored.body).context("a stored report is damaged")?;
+        text.push_str(&one_report(&report, stored));
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+fn one_report(report: &Report, stored: &StoredReport) -> String {
+    let length = WindowLength::from_seconds(report.window.seconds).map_or_else(|_| "?".to_owned(), |l| l.to_string());
+    let mut lines = table(&["", "group", "calls"]);
+    let mut add = |name: &str, group: String, calls: u32| {
+        lines.add_row([name.to_owned(), group, calls.to_string()]);
+    };
+    for group in &report.volume {
+        let hours = match group.hours {
+            hours if hours == report.window.hours() => "whole window".to_owned(),
+            hours => format!("hours {}-{}", group.from_hour, group.from_hour + hours),
+        };
+        add("volume", format!("{hours}: {}", cells(&group.cells)), group.calls);
+    }
+    for (name, groups) in [("talk", &report.talk), ("wait", &report.wait)] {
+        for group in groups {
+            add(name, seconds(group), group.calls);
+        }
+    }
+    for group in &report.destination {
+        add("destination", words(&group.classes), group.calls);
+    }
+    for group in &report.quality {
+        add("quality", words(&group.bands), group.calls);
+    }
+    format!(
+        "Report {id}, received {received}, {bytes} bytes\n\
+         Window {start}, {length}; {calls} calls, groups of at least {floor}; at most {peak} at the same time\n{lines}\n",
+        id = report.id,
+        received = moment(stored.received),
+        bytes = stored.body.len(),
+        start = moment(report.window.start),
+        calls = report.calls(),
+        floor = report.floor,
+        peak = report.peak_concurrency,
+    )
+}
+
+/// The cells of a group, with a direction that is there as a whole named once.
+fn cells(cells: &[Cell]) -> String {
+    if cells.len() == Cell::COUNT {
+        return "all".to_owned();
+    }
+    let mut parts = Vec::new();
+    for direction in Direction::ALL {
+        let outcomes: Vec<&str> =
+            cells.iter().filter(|cell| cell.direction == direction).map(|cell| cell.outcome.as_str()).collect();
+        match outcomes.len() {
+            0 => {}
+            n if n == Outcome::ALL.len() => parts.push(direction.as_str().to_owned()),
+            _ => parts.push(format!("{} {}", direction.as_str(), outcomes.join("+"))),
+        }
+    }
+    parts.join(", ")
+}
+
+fn seconds(group: &SecondsGroup) -> String {
+    match group.to_seconds {
+        Some(to) => format!("{} to {to} s", group.from_seconds),
+        None => format!("{} s and more", group.from_seconds),
+    }
+}
+
+/// The words of a closed enum as they stand in the report.
+fn words<W: Serialize>(words: &[W]) -> String {
+    let texts = words.iter().filter_map(|word| Some(serde_json::to_value(word).ok()?.as_str()?.to_owned()));
+    texts.collect::<Vec<_>>().join("+")
+}

@@ -1,0 +1,90 @@
+//! What every connection shares: the store, the keys, who is connected, the limits, and the word to stop.
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    ca::Authority,
+    config::Config,
+    limit::{ByAddress, Rate},
+    metrics::Metrics,
+    presence::Board,
+    registry::Registry,
+    store::Store,
+};
+
+/// Long messages that are still arriving may fill so much memory together.
+const LONG_MESSAGES_BYTES: usize = 64 * 1024 * 1024;
+
+/// What every connection shares.
+pub struct Hub {
+    /// The database.
+    pub store: Store,
+    /// Makes certificates.
+    pub authority: Authority,
+    /// Signs receipts.
+    pub receipt_key: Ed25519KeyPair,
+    /// Who is connected.
+    pub registry: Registry,
+    /// What the database is still to learn about who is connected.
+    pub presence: Board,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// How long a site's certificate is good.
+    pub certificate_lifetime: Duration,
+    /// The least privacy floor that is accepted.
+    pub min_floor: u32,
+    /// Room for long messages that are still arriving, in bytes.
+    pub long_messages: Arc<Semaphore>,
+    /// The word to stop.
+    pub stop: CancellationToken,
+    /// Every task; the program ends when all of them did.
+    pub tasks: TaskTracker,
+    failed_enrollments: Mutex<ByAddress>,
+}
+
+impl Hub {
+    /// Puts the parts together.
+    pub fn new(config: &Config, store: Store, authority: Authority, receipt_key: Ed25519KeyPair) -> Self {
+        let failures = config.limits.failed_enrollments_per_minute;
+        Self {
+            store,
+            authority,
+            receipt_key,
+            registry: Registry::new(Rate {
+                per_minute: config.limits.messages_per_minute,
+                burst: config.limits.message_burst,
+            }),
+            presence: Board::default(),
+            metrics: Metrics::new(),
+            certificate_lifetime: config.certificates.lifetime,
+            min_floor: config.reports.min_floor,
+            long_messages: Arc::new(Semaphore::new(LONG_MESSAGES_BYTES)),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            failed_enrollments: Mutex::new(ByAddress::new(Rate { per_minute: failures, burst: failures })),
+        }
+    }
+
+    /// The public key with which sites check receipts.
+    pub fn receipt_public_key(&self) -> &[u8] {
+        self.receipt_key.public_key().as_ref()
+    }
+
+    /// Whether so many enrollments failed from this address that it has to wait.
+    pub fn is_blocked(&self, address: IpAddr) -> bool {
+        self.failed_enrollments.lock().unwrap_or_else(PoisonError::into_inner).is_blocked(address, Instant::now())
+    }
+
+    /// Notes that an enrollment failed from this address.
+    pub fn note_failure(&self, address: IpAddr) {
+        self.failed_enrollments.lock().unwrap_or_else(PoisonError::into_inner).note(address, Instant::now());
+    }
+}
