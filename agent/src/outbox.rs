@@ -96,9 +96,12 @@ impl Outbox {
     /// When it does not fit, or cannot be written; the outbox is then as it was.
     pub fn put(&self, cleared: &Cleared) -> Result<(), OutboxError> {
         let name = file_name(cleared.window().start, cleared.id());
-        let waiting = self.list()?;
-        if waiting.iter().any(|there| there.file_name() == name && there.bytes == cleared.body().len() as u64) {
-            return Ok(());
+        let mut waiting = self.list()?;
+        if let Some(place) = waiting.iter().position(|there| there.file_name() == name) {
+            if self.read(&waiting[place])?.as_deref() == Some(cleared.body()) {
+                return Ok(());
+            }
+            waiting.swap_remove(place);
         }
         let bytes: u64 = waiting.iter().map(|there| there.bytes).sum();
         if waiting.len() >= self.most_reports || bytes + cleared.body().len() as u64 > self.most_bytes {
@@ -246,4 +249,152 @@ fn parse_name(name: &str) -> Option<(u64, ReportId)> {
 
 fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use demarc_proto::{
+        Cell, Window,
+        report::{Destination, Quality},
+    };
+
+    use super::*;
+    use crate::{
+        gate::{Consent, Ledger, clear},
+        tally::{Tally, TallyKey},
+    };
+
+    struct Bench {
+        state: StateDir,
+        ledger: Ledger,
+        _directory: tempfile::TempDir,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let state = StateDir::new(directory.path());
+            Self { ledger: Ledger::open(&state).unwrap(), state, _directory: directory }
+        }
+
+        fn cleared(&mut self, number: u8, start: u64) -> Cleared {
+            let key = TallyKey {
+                hour: 0,
+                cell: Cell::from_index(0).unwrap(),
+                talk: 1,
+                wait: 1,
+                destination: Destination::NotOutbound,
+                quality: Quality::Unknown,
+            };
+            let tally = Tally { window: Window { start, seconds: 60 }, calls: [(key, 12)].into(), peak_concurrency: 1 };
+            let report = crate::report::build(&tally, ReportId::from_bits([number; 16]), 10).unwrap();
+            let enrolled = Some(("site-one".parse().unwrap(), 0));
+            let consent = Consent { upload: true, enrolled, grace: Duration::ZERO, accepted_schema: 1 };
+            clear(&consent, 1, report, &mut self.ledger).unwrap()
+        }
+    }
+
+    fn names(state: &StateDir) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(state.outbox())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_goes_in_comes_out_oldest_first_and_byte_for_byte() {
+        let mut bench = Bench::new();
+        let outbox = Outbox::open(&bench.state).unwrap();
+        // Numbers of different length do not sort as text would.
+        for (number, start) in [(1, 960), (2, 1020), (3, 60), (4, 960)] {
+            let cleared = bench.cleared(number, start);
+            outbox.put(&cleared).unwrap();
+            outbox.put(&cleared).unwrap();
+        }
+        let reader = Outbox::reader(&bench.state);
+        let waiting = reader.list().unwrap();
+        assert_eq!(waiting.iter().map(|w| w.window_start).collect::<Vec<_>>(), [60, 960, 960, 1020]);
+        let oldest = bench.cleared(3, 60);
+        assert_eq!(reader.read(&waiting[0]).unwrap().as_deref(), Some(oldest.body()));
+        assert_eq!(names(&bench.state)[0], format!("1020-{}.json", ReportId::from_bits([2; 16])));
+        assert!(outbox.remove(oldest.id()).unwrap());
+        assert!(!outbox.remove(oldest.id()).unwrap());
+        assert_eq!(reader.read(&waiting[0]).unwrap(), None);
+        assert_eq!(outbox.purge().unwrap(), waiting[1..].iter().map(|w| w.id).collect::<Vec<_>>());
+        assert_eq!(outbox.purge().unwrap(), []);
+        assert_eq!(names(&bench.state), [""; 0]);
+    }
+
+    #[test]
+    fn strange_files_are_neither_sent_nor_touched() {
+        let mut bench = Bench::new();
+        let outbox = Outbox::open(&bench.state).unwrap();
+        let cleared = bench.cleared(1, 60);
+        outbox.put(&cleared).unwrap();
+        let directory = bench.state.outbox();
+        let id = ReportId::from_bits([9; 16]);
+        let foreign =
+            [format!("060-{id}.json"), format!("60-{id}.json.bak"), "notes.txt".into(), "a.new".into(), ".json".into()];
+        for name in &foreign {
+            fs::write(directory.join(name), "x").unwrap();
+        }
+        fs::create_dir(directory.join(format!("120-{id}.json"))).unwrap();
+        std::os::unix::fs::symlink("/etc/hostname", directory.join(format!("180-{id}.json"))).unwrap();
+        // The right name is not enough: neither garbage, nor another report's bytes, nor bytes that break the floor leave.
+        fs::write(directory.join(format!("240-{id}.json")), "Master.csv").unwrap();
+        fs::write(directory.join(format!("300-{id}.json")), cleared.body()).unwrap();
+        let mut low = Report::from_body(cleared.body()).unwrap();
+        (low.id, low.window.start, low.floor) = (id, 360, 1);
+        fs::write(directory.join(format!("360-{id}.json")), low.to_body()).unwrap();
+        fs::write(directory.join(format!("420-{id}.json.new")), "half").unwrap();
+
+        let waiting = Outbox::open(&bench.state).unwrap().list().unwrap();
+        assert_eq!(waiting.iter().map(|w| w.window_start).collect::<Vec<_>>(), [60, 240, 300, 360]);
+        let bodies: Vec<bool> = waiting.iter().map(|w| outbox.read(w).unwrap().is_some()).collect();
+        assert_eq!(bodies, [true, false, false, false]);
+        let left = names(&bench.state);
+        assert!(foreign.iter().all(|name| left.contains(name)), "{left:?}");
+        assert!(!left.iter().any(|name| name.starts_with("420-")), "what a crash left is cleared away");
+    }
+
+    #[test]
+    fn a_damaged_report_is_put_in_again() {
+        let mut bench = Bench::new();
+        let outbox = Outbox::open(&bench.state).unwrap();
+        let cleared = bench.cleared(1, 60);
+        outbox.put(&cleared).unwrap();
+        let file = bench.state.outbox().join(file_name(60, cleared.id()));
+        fs::write(&file, " ".repeat(cleared.body().len())).unwrap();
+        outbox.put(&cleared).unwrap();
+        assert_eq!(fs::read_to_string(file).unwrap(), cleared.body());
+    }
+
+    #[test]
+    fn it_is_bounded() {
+        let mut bench = Bench::new();
+        let by_number = Outbox { most_reports: 2, ..Outbox::open(&bench.state).unwrap() };
+        let by_length = Outbox { most_bytes: 9000, ..by_number.clone() };
+        let (first, second, third) = (bench.cleared(1, 60), bench.cleared(2, 120), bench.cleared(3, 180));
+        by_number.put(&first).unwrap();
+        by_number.put(&second).unwrap();
+        assert!(matches!(by_number.put(&third), Err(OutboxError::Full { reports: 2, bytes: 8192 })));
+        assert!(matches!(Outbox { most_reports: 9, ..by_length }.put(&third), Err(OutboxError::Full { .. })));
+        // What is in already needs no more room.
+        by_number.put(&first).unwrap();
+        by_number.remove(first.id()).unwrap();
+        by_number.put(&third).unwrap();
+    }
+
+    #[test]
+    fn a_reader_makes_nothing() {
+        let bench = Bench::new();
+        let reader = Outbox::reader(&bench.state);
+        assert_eq!(reader.list().unwrap(), []);
+        assert_eq!(reader.purge().unwrap(), []);
+        assert!(!bench.state.outbox().exists());
+    }
 }

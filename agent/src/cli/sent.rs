@@ -269,3 +269,134 @@ fn length(seconds: u32) -> String {
     demarc_proto::WindowLength::from_seconds(seconds)
         .map_or_else(|_| format!("{seconds}s"), |length| length.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use demarc_proto::{
+        Cell, Receipt, Window,
+        report::{Destination, Quality},
+    };
+    use expect_test::expect;
+
+    use super::*;
+    use crate::{
+        gate::{
+            Cleared, Consent, Ledger, clear,
+            entry::{By, Draft},
+        },
+        ipc::RecordKind,
+        tally::{Tally, TallyKey},
+    };
+
+    /// A ledger with one entry of most kinds; the receipt is signed by nobody that the site knows.
+    fn ledger() -> (tempfile::TempDir, StateDir, Cleared) {
+        let directory = tempfile::tempdir().unwrap();
+        let state = StateDir::new(directory.path());
+        let mut ledger = Ledger::open(&state).unwrap();
+        let key = TallyKey {
+            hour: 0,
+            cell: Cell::from_index(0).unwrap(),
+            talk: 1,
+            wait: 1,
+            destination: Destination::NotOutbound,
+            quality: Quality::Unknown,
+        };
+        let window = Window { start: 1_795_305_600, seconds: 86_400 };
+        let tally = Tally { window, calls: [(key, 12)].into(), peak_concurrency: 1 };
+        let enrolled = Some(("site-one".parse().unwrap(), 0));
+        let consent = Consent { upload: true, enrolled, grace: Duration::ZERO, accepted_schema: 1 };
+        let mut send = |number: u8| {
+            let report = crate::report::build(&tally, ReportId::from_bits([number; 16]), 10).unwrap();
+            clear(&consent, 1_795_338_000, report, &mut ledger).unwrap()
+        };
+        let (cleared, withdrawn) = (send(0xab), send(0xcd));
+        let key = aws_lc_rs::signature::Ed25519KeyPair::generate().unwrap();
+        let receipt = Receipt::sign(&key, "site-one".parse().unwrap(), cleared.id(), cleared.body().as_bytes(), 7);
+        for draft in [
+            Draft::receipt(&receipt),
+            Draft::message(RecordKind::Hello, "{}"),
+            Draft::consent(Switch::Upload, true, false, By::Command),
+            Draft::withdrawn(withdrawn.id()),
+        ] {
+            ledger.append(1_795_338_060, draft).unwrap();
+        }
+        (directory, state, cleared)
+    }
+
+    fn printed(print: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        print(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_list_is_a_table_with_the_newest_last() {
+        let (_directory, state, _) = ledger();
+        let receipt_bytes = Entries::open(&state.ledger()).unwrap().nth(2).unwrap().unwrap().entry.bytes.len();
+        let text = printed(|out| list(&state, false, out).unwrap()).replace(&receipt_bytes.to_string(), "NNN");
+        expect![[r#"
+             seq  time                  kind       bytes  about                                      receipt
+               1  2026-11-22T09:00:00Z  report      4096  abababab from 2026-11-22T00:00:00Z for 1d  yes
+               2  2026-11-22T09:00:00Z  report      4096  cdcdcdcd from 2026-11-22T00:00:00Z for 1d  no
+               3  2026-11-22T09:01:00Z  receipt      NNN  abababab
+               4  2026-11-22T09:01:00Z  hello          2
+               5  2026-11-22T09:01:00Z  consent        0  uploads from on to off by command
+               6  2026-11-22T09:01:00Z  withdrawn      0  cdcdcdcd
+        "#]]
+        .assert_eq(&text);
+    }
+
+    #[test]
+    fn the_list_in_json_has_all_but_the_bytes() {
+        let (_directory, state, cleared) = ledger();
+        let text = printed(|out| list(&state, true, out).unwrap());
+        let list: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let entries = list["entries"].as_array().unwrap();
+        assert_eq!(entries.len(), 6);
+        assert_eq!(entries[0]["about"]["report"], cleared.id().to_string());
+        assert_eq!((&entries[0]["receipt"], &entries[1]["receipt"]), (&json!(true), &json!(false)));
+        assert_eq!(entries[0]["size"], cleared.body().len());
+        assert_eq!(entries[1]["prev"], entries[0]["hash"]);
+        assert!(entries.iter().all(|entry| entry.get("bytes").is_none()));
+    }
+
+    #[test]
+    fn show_prints_the_bytes_and_nothing_else() {
+        let (_directory, state, cleared) = ledger();
+        assert_eq!(printed(|out| show(&state, 1, false, out).unwrap()), cleared.body());
+        let whole: serde_json::Value =
+            serde_json::from_str(&printed(|out| show(&state, 1, true, out).unwrap())).unwrap();
+        assert_eq!(whole["bytes"], cleared.body());
+        let missing = show(&state, 7, false, &mut Vec::new()).unwrap_err().to_string();
+        expect!["the ledger has no entry 7; `demarc sent list` shows those that it has"].assert_eq(&missing);
+    }
+
+    #[test]
+    fn verify_says_what_it_found_and_where_it_breaks() {
+        let (_directory, state, _) = ledger();
+        let text = printed(|out| assert_eq!(check(&state, false, out).unwrap(), ExitCode::SUCCESS));
+        let first_line = text.lines().next().unwrap();
+        expect!["The ledger is whole: 6 entries, 2 reports, 0 receipts good. 1 receipt could not be checked: this site is not enrolled, so the hub's key is not known."].assert_eq(first_line);
+        let ledger = std::fs::read_to_string(state.ledger()).unwrap();
+        std::fs::write(state.ledger(), ledger.replacen("\"off", "\"oof", 1).replacen("hello", "hallo", 1)).unwrap();
+        let text = printed(|out| assert_eq!(check(&state, true, out).unwrap(), ExitCode::FAILURE));
+        let broken: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&broken["whole"], &broken["seq"]), (&json!(false), &json!(4)));
+    }
+
+    #[test]
+    fn nothing_yet_is_whole_and_empty() {
+        let state = StateDir::new("/nonexistent");
+        expect![[r#"
+            Nothing has left: the ledger has no entries.
+        "#]]
+        .assert_eq(&printed(|out| list(&state, false, out).unwrap()));
+        assert_eq!(printed(|out| list(&state, true, out).unwrap()), "{\"entries\":[\n]}\n");
+        expect![[r#"
+            The ledger is whole: 0 entries, 0 reports, 0 receipts good.
+        "#]]
+        .assert_eq(&printed(|out| assert_eq!(check(&state, false, out).unwrap(), ExitCode::SUCCESS)));
+    }
+}
