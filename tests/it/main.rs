@@ -3,5 +3,9 @@
 // A panic is how a test fails: the message and the line are what its reader needs.
 #![allow(clippy::unwrap_used)]
 
+mod canaries;
+mod exactly_once;
+mod off_is_off;
+mod pipeline;
 mod real_asterisk;
 mod records;

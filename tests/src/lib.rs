@@ -6,6 +6,7 @@
 pub mod asterisk;
 pub mod authority;
 pub mod cdr;
+pub mod clock;
 pub mod data;
 pub mod hostile_agent;
 pub mod hostile_hub;
@@ -16,4 +17,6 @@ pub mod process;
 pub mod programs;
 pub mod relay;
 pub mod site;
+pub mod traces;
+pub mod traffic;
 pub mod wait;

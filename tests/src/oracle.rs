@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use demarc_proto::{Report, report::SecondsGroup};
 use jiff::Timestamp;
 
 /// One leg, as a row tells it.
@@ -119,6 +120,39 @@ impl Oracle {
         table
     }
 
+    /// Every call on its own.
+    pub fn each(&self) -> Vec<Call> {
+        self.calls.iter().map(|(name, legs)| self.judge(name, legs)).collect()
+    }
+
+    /// Insists that a report counts exactly the calls read so far, in every table.
+    pub fn assert_reported(&self, report: &Report) {
+        let calls = self.each();
+        let counted = |what: &str, claimed: u32, holds: &dyn Fn(&Call) -> bool| {
+            let count = calls.iter().filter(|call| holds(call)).count();
+            assert_eq!(claimed as usize, count, "{what} in {report:?}");
+        };
+        assert_eq!(report.calls(), calls.len() as u64, "{report:?}");
+        for group in &report.volume {
+            let has = |call: &Call| {
+                let mut cells = group.cells.iter();
+                cells.any(|cell| cell.direction.as_str() == call.direction && cell.outcome.as_str() == call.outcome)
+            };
+            counted("volume", group.calls, &has);
+        }
+        let inside = |group: &SecondsGroup, seconds: i64| {
+            seconds >= i64::from(group.from_seconds) && group.to_seconds.is_none_or(|to| seconds < i64::from(to))
+        };
+        for group in &report.talk {
+            counted("talk", group.calls, &|call| inside(group, call.talk));
+        }
+        for group in &report.wait {
+            counted("wait", group.calls, &|call| inside(group, call.wait));
+        }
+        let sums = report.destination.iter().map(|group| u64::from(group.calls)).sum::<u64>();
+        assert_eq!(sums, report.calls(), "destination in {report:?}");
+    }
+
     fn judge(&self, name: &str, legs: &[Leg]) -> Call {
         let start = legs.iter().map(|leg| leg.start).min().unwrap();
         let end = legs.iter().map(|leg| leg.end).max().unwrap();
@@ -142,8 +176,9 @@ impl Oracle {
             "failed"
         };
 
-        // The leg that began the call carries the call's own id.
-        let first = legs.iter().find(|leg| leg.uniqueid.as_deref() == Some(name)).unwrap_or(&legs[0]);
+        // The leg that began the call carries the call's own id; where none does, the earliest stands for it.
+        let own = legs.iter().find(|leg| leg.uniqueid.as_deref() == Some(name));
+        let first = own.unwrap_or_else(|| legs.iter().min_by_key(|leg| leg.start).unwrap());
         let came_in = self.on_trunk(&first.channel);
         let went_out = legs.iter().any(|leg| self.on_trunk(&leg.dstchannel));
         let direction = match (came_in, went_out) {
@@ -163,12 +198,19 @@ impl Oracle {
     }
 }
 
-struct Call {
-    end: i64,
-    direction: &'static str,
-    outcome: &'static str,
-    talk: i64,
-    wait: i64,
+/// What a call amounts to.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// The latest end of a leg.
+    pub end: i64,
+    /// `inbound`, `outbound`, `internal`.
+    pub direction: &'static str,
+    /// `answered`, `voicemail`, …
+    pub outcome: &'static str,
+    /// During so many seconds at least one answered leg was up.
+    pub talk: i64,
+    /// From the first start to the first answer by a person, or to the end.
+    pub wait: i64,
 }
 
 /// `PJSIP/provider-one-0000002a` is `PJSIP/provider-one`.
