@@ -5,6 +5,8 @@
 
 mod canaries;
 mod exactly_once;
+mod hostile_agent;
+mod hostile_hub;
 mod off_is_off;
 mod pipeline;
 mod real_asterisk;
