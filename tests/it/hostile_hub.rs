@@ -59,18 +59,14 @@ fn a_false_hub_is_named_and_told_nothing() {
                 let (hub, mut site) = enrolled();
                 hub.behave(Manner { face, ..Manner::honest() });
                 site.start();
-                let trouble = wait::until(LIMIT, &format!("{face:?} to be named"), || {
-                    site.status()["link"]["trouble"].as_str().map(str::to_owned)
-                });
+                let trouble = wait::until(LIMIT, &format!("{face:?} to be named"), || site.link_trouble());
                 let told = words.iter().any(|word| trouble.to_lowercase().contains(&word.to_lowercase()));
                 assert!(told, "{face:?}: {trouble}");
                 assert_eq!(hub.count(|heard| matches!(heard, Heard::Frame(_))), 0, "{face:?} was told something");
                 assert_well(&format!("{face:?}"), &mut site);
                 // Back to honest: the agent comes back by itself.
                 hub.behave(Manner::honest());
-                wait::until_true(ONE_WINDOW, &format!("{face:?}: the tunnel"), || {
-                    site.status()["link"]["connected"] == true
-                });
+                wait::until_true(ONE_WINDOW, &format!("{face:?}: the tunnel"), || site.is_connected());
             });
         }
     });
@@ -215,7 +211,9 @@ fn cheated(cheat: &Cheat) {
     site.kill();
     hub.behave(Manner::honest());
     site.start();
-    wait::until_true(ONE_WINDOW, &format!("{name}: the receipt"), || site.ledger_entries("receipt").len() == honest + 1);
+    wait::until_true(ONE_WINDOW, &format!("{name}: the receipt"), || {
+        site.ledger_entries("receipt").len() == honest + 1
+    });
     wait::until_true(LIMIT, &format!("{name}: an empty outbox"), || site.outbox().is_empty());
     let mut bodies = hub.bodies();
     bodies.dedup();

@@ -4,10 +4,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod canaries;
+mod config;
+mod confinement;
+mod controls;
 mod exactly_once;
 mod hostile_agent;
 mod hostile_hub;
 mod off_is_off;
+mod outages;
 mod pipeline;
 mod real_asterisk;
 mod records;

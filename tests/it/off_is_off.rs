@@ -112,14 +112,10 @@ fn stats_off_by_an_edit_of_the_file() {
     let mut watched = Watched::delivering();
     let setup = Watched::setup(&watched.relay);
     watched.site.configure(&Setup { upload: false, ..setup.clone() });
-    wait::until_true(Duration::from_secs(2), "the edit to be in force", || {
-        watched.site.status()["stats"]["upload"] == false
-    });
+    wait::until_true(Duration::from_secs(2), "the edit to be in force", || !watched.site.uploads());
     watched.a_window_passes_in_silence();
     watched.site.configure(&setup);
-    wait::until_true(Duration::from_secs(2), "the edit to be in force", || {
-        watched.site.status()["stats"]["upload"] == true
-    });
+    wait::until_true(Duration::from_secs(2), "the edit to be in force", || watched.site.uploads());
     watched.a_report_of_what_is_fed_now_arrives();
 }
 
@@ -146,7 +142,7 @@ fn the_environment_keeps_reports_at_home() {
         // The file says `true`, and the command cannot overrule the environment.
         let told = watched.site.run(&["stats", "on"]);
         assert!(told.code != Some(0) || (told.stdout + &told.stderr).contains(name), "{name} has to be named");
-        assert_eq!(watched.site.status()["stats"]["upload"], false, "{name}");
+        assert!(!watched.site.uploads(), "{name}");
         watched.site.stop();
     }
 }

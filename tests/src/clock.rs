@@ -1,25 +1,24 @@
 //! A clock that a test can turn: a small library, loaded before the program's own, adds an offset to the time of day.
 //!
-//! The offset lies in a shared page that each process maps when it starts, before it confines itself.
+//! The offset lies in a shared page that each process maps when it starts, before it confines itself. The roles start
+//! with a clean environment, so the library is named in `/etc/ld.so.preload` of a mount namespace of their own.
 
 use std::{
     fs::{self, File},
-    io::Write,
     os::unix::fs::FileExt,
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
-    sync::OnceLock,
     time::Duration,
 };
 
-use crate::{process, programs, site::Site};
+use crate::{machine, process, site::Site};
 
 const SOURCE: &str = r#"
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdint.h>
-#include <stdlib.h>
+#include <stddef.h>
 #include <sys/mman.h>
 #include <sys/time.h>
 #include <time.h>
@@ -29,9 +28,8 @@ static volatile int64_t *offset;
 static int (*next_clock_gettime)(clockid_t, struct timespec *);
 
 __attribute__((constructor)) static void begin(void) {
-    const char *path = getenv("DEMARC_TESTS_CLOCK");
     next_clock_gettime = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
-    int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    int fd = open(PAGE, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return;
     void *page = mmap(0, sizeof *offset, PROT_READ, MAP_SHARED, fd, 0);
     close(fd);
@@ -61,21 +59,32 @@ time_t time(time_t *now) {
 }
 "#;
 
+/// Puts the library's name where the loader looks, for this command and its children alone.
+const NAMESPACE: &str = r#"
+mount -t tmpfs tmpfs "$1" && mkdir "$1/upper" "$1/work" &&
+mount -t overlay overlay -o "lowerdir=/etc,upperdir=$1/upper,workdir=$1/work" /etc &&
+echo "$2" > /etc/ld.so.preload && shift 2 && exec "$@"
+"#;
+
 /// The clock of one site.
 pub struct Clock {
     page: File,
-    path: PathBuf,
 }
 
 impl Clock {
     /// Gives every program that this site starts from now on a clock of its own, right for the moment.
     pub fn of(site: &mut Site) -> Self {
-        let path = site.path("clock");
-        fs::write(&path, 0i64.to_ne_bytes()).unwrap();
-        let clock = Self { page: File::options().write(true).open(&path).unwrap(), path };
-        site.set_env("LD_PRELOAD", library().to_str().unwrap());
-        site.set_env("DEMARC_TESTS_CLOCK", clock.path.to_str().unwrap());
-        clock
+        let page = site.path("clock");
+        fs::write(&page, 0i64.to_ne_bytes()).unwrap();
+        let library = site.path("clock.so");
+        compile(&page, &library);
+        let scratch = site.path("clock.mounts");
+        fs::create_dir(&scratch).unwrap();
+        let namespace = if machine::is_root() { "-m" } else { "-rm" };
+        let words =
+            ["unshare", namespace, "sh", "-c", NAMESPACE, "sh", scratch.to_str().unwrap(), library.to_str().unwrap()];
+        site.wrap_in(&words);
+        Self { page: File::options().write(true).open(&page).unwrap() }
     }
 
     /// Sets it to so many seconds after (or before) the true time.
@@ -84,20 +93,11 @@ impl Clock {
     }
 }
 
-/// Compiles the library once in a run.
-fn library() -> &'static Path {
-    static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| {
-        let directory = programs::target_dir().join("tests-clock");
-        fs::create_dir_all(&directory).unwrap();
-        let source = directory.join("clock.c");
-        let mut file = File::create(&source).unwrap();
-        file.write_all(SOURCE.as_bytes()).unwrap();
-        let (fresh, path) = (directory.join(format!("clock-{}.so", std::process::id())), directory.join("clock.so"));
-        let mut compiler = Command::new(std::env::var_os("CC").unwrap_or_else(|| "cc".into()));
-        compiler.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&fresh).arg(&source).arg("-ldl");
-        process::run(&mut compiler, Duration::from_secs(60)).ok();
-        fs::rename(fresh, &path).unwrap();
-        path
-    })
+fn compile(page: &Path, library: &Path) {
+    let source = library.with_extension("c");
+    fs::write(&source, SOURCE).unwrap();
+    let mut compiler = Command::new(std::env::var_os("CC").unwrap_or_else(|| "cc".into()));
+    compiler.args(["-shared", "-fPIC", "-O1"]).arg(format!("-DPAGE={page:?}"));
+    compiler.arg("-o").arg(library).arg(&source).arg("-ldl");
+    process::run(&mut compiler, Duration::from_secs(60)).ok();
 }

@@ -307,7 +307,27 @@ impl Site {
 
     /// Waits until the tunnel is up, as `status` says it.
     pub fn wait_for_tunnel(&self) {
-        wait::until_true(LIMIT, "the tunnel", || self.status()["link"]["connected"] == true);
+        wait::until_true(LIMIT, "the tunnel", || self.is_connected());
+    }
+
+    /// Whether the hub has answered on the connection in use.
+    pub fn is_connected(&self) -> bool {
+        self.status()["linked"]["connected"] == true
+    }
+
+    /// Why there is no tunnel, in words.
+    pub fn link_trouble(&self) -> Option<String> {
+        self.status()["linked"]["trouble"].as_str().map(str::to_owned)
+    }
+
+    /// Whether reports may leave.
+    pub fn uploads(&self) -> bool {
+        self.status()["upload"].as_bool().expect("status says whether reports may leave")
+    }
+
+    /// What is wrong with the call records, in words.
+    pub fn source_trouble(&self) -> Option<String> {
+        self.status()["collected"]["sources"][0]["trouble"].as_str().map(str::to_owned)
     }
 
     /// The ledger's entries of a kind, oldest first.

@@ -1,0 +1,205 @@
+//! Each role is confined by the kernel, as root and as an ordinary user, and says where the kernel cannot do it.
+
+use std::{fs, os::unix::fs::chown, path::Path, process::Command, time::Duration};
+
+use demarc_tests::{
+    hub::Hub,
+    machine, process, programs,
+    site::{LIMIT, Setup, Site},
+    traffic::Traffic,
+    wait,
+};
+use serde_json::Value;
+
+/// Somebody without any right of his own.
+const NOBODY: u32 = 65_534;
+
+/// A site that can be run by an ordinary user: programs, files and directories within his reach.
+fn site_of_an_ordinary_user(hub: &Hub) -> Site {
+    let mut site = Site::new(&Setup::default());
+    let program = site.path("demarc");
+    machine::copy_program(programs::agent(), &program);
+    site.use_program(&program);
+    for path in [site.path(""), site.path("pbx"), site.master(), site.config()] {
+        chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    site.wrap_in(&["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]);
+    site.enroll(&hub.token("site-one")).ok();
+    site
+}
+
+/// What `doctor` found: every proof has to hold.
+fn assert_proven(site: &Site) {
+    let finished = site.run(&["doctor", "--json"]);
+    let found: Value = serde_json::from_str(&finished.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {} {}", finished.stdout, finished.stderr));
+    assert_eq!(finished.code, Some(0), "{found:#}");
+    let text = found.to_string();
+    for role in ["collector", "link"] {
+        assert!(text.contains(role), "{role} in {found:#}");
+    }
+    for proof in ["record", "store", "connect"] {
+        assert!(text.contains(proof), "{proof} in {found:#}");
+    }
+}
+
+/// From outside: what the kernel says of a role.
+fn assert_confined(site: &Site, role: &str) {
+    let pid = wait::until(LIMIT, role, || site.role(role));
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+    assert_eq!(field("NoNewPrivs:"), "1", "{role}");
+    assert_eq!(field("Seccomp:"), "2", "{role}");
+    assert_eq!(u64::from_str_radix(&field("CapEff:"), 16).unwrap(), 0, "{role} keeps no capability");
+    let told = &site.status()[role]["confined"];
+    assert!(told["landlock"].as_u64().is_some_and(|version| version > 0), "{role}: {told}");
+    assert_eq!(told["seccomp"], true);
+    assert!(told["refused"].as_u64().is_some_and(|count| count > 0), "{role} tried its canaries: {told}");
+    // The descriptors it holds: no call record in the link, no internet socket in the collector.
+    for descriptor in fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten() {
+        let Ok(target) = fs::read_link(descriptor.path()) else { continue };
+        let target = target.to_string_lossy().into_owned();
+        if role == "link" {
+            assert!(!target.contains("/pbx/") && !target.contains("/collector/"), "the link holds {target}");
+        }
+    }
+    if role == "collector" {
+        assert_eq!(internet_sockets(pid), 0, "the collector holds an internet socket");
+    }
+}
+
+/// How many of a process's descriptors are internet sockets.
+fn internet_sockets(pid: i32) -> usize {
+    let tables = ["tcp", "tcp6", "udp", "udp6"].map(|table| fs::read_to_string(format!("/proc/net/{table}")).unwrap());
+    let sockets = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten().filter_map(|entry| {
+        let target = fs::read_link(entry.path()).ok()?.to_string_lossy().into_owned();
+        Some(target.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
+    });
+    sockets
+        .filter(|inode| tables.iter().flat_map(|t| t.lines()).any(|line| line.split_whitespace().nth(9) == Some(inode)))
+        .count()
+}
+
+#[test]
+fn every_role_is_confined_as_root() {
+    assert!(machine::has_landlock(), "this kernel has no working Landlock: promises 1 and 3 cannot be tested here");
+    let hub = Hub::start();
+    let mut site = Site::new(&Setup::default());
+    site.enroll(&hub.token("site-one")).ok();
+    site.start();
+    site.wait_for_tunnel();
+    for role in ["collector", "link"] {
+        assert_confined(&site, role);
+    }
+    assert_proven(&site);
+    site.stop();
+    assert_proven(&site);
+}
+
+#[test]
+fn every_role_is_confined_as_an_ordinary_user() {
+    assert!(machine::has_landlock(), "this kernel has no working Landlock: promises 1 and 3 cannot be tested here");
+    assert!(machine::is_root(), "this test becomes another user: run the tests as root");
+    let hub = Hub::start();
+    let mut site = site_of_an_ordinary_user(&hub);
+    site.start();
+    site.wait_for_tunnel();
+    for role in ["collector", "link"] {
+        assert_confined(&site, role);
+    }
+    assert_proven(&site);
+    let mut traffic = Traffic::new(51);
+    traffic.feed(&site, 10);
+    site.wait_for_calls(10, "direction", LIMIT);
+    // Root may use the commands too, and leaves no file that the user cannot write.
+    site.wrap_in(&[]);
+    site.report("direction");
+    site.run(&["stats", "off"]).ok();
+    assert!(!site.uploads());
+    for file in demarc_tests::hub::files_below(&site.state()) {
+        use std::os::unix::fs::MetadataExt;
+        assert_eq!(file.metadata().unwrap().uid(), NOBODY, "{}", file.display());
+    }
+}
+
+#[test]
+fn everything_kept_is_closed_to_others() {
+    use std::os::unix::fs::PermissionsExt;
+    let hub = Hub::start();
+    let mut site = Site::new(&Setup::default());
+    site.enroll(&hub.token("site-one")).ok();
+    site.start();
+    site.wait_for_tunnel();
+    site.stop();
+    for home in [site.state(), hub.home()] {
+        for file in demarc_tests::hub::files_below(&home) {
+            let mode = file.metadata().unwrap().permissions().mode() & 0o777;
+            let public = file.extension().is_some_and(|e| e == "toml" || e == "pem") && mode & 0o022 == 0;
+            assert!(mode & 0o077 == 0 || public && !is_secret(&file), "{} has mode {mode:o}", file.display());
+        }
+    }
+}
+
+fn is_secret(file: &Path) -> bool {
+    fs::read(file).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains("PRIVATE KEY"))
+}
+
+#[test]
+fn without_landlock_it_refuses_or_says_so_loudly() {
+    let setup = Setup { top: "confinement = \"required\"\n".into(), ..Setup::default() };
+    let mut site = Site::new(&setup);
+    let blind = without_landlock(&site);
+    site.wrap_in(&[blind.to_str().unwrap()]);
+    site.launch();
+    assert_eq!(site.daemon().ended(LIMIT), Some(1), "{}", site.log());
+    let log = site.log();
+    assert!(log.contains("Landlock") && log.contains("best-effort"), "{log}");
+    site.stop();
+
+    site.configure(&Setup { top: "confinement = \"best-effort\"\n".into(), ..Setup::default() });
+    site.start();
+    let mut traffic = Traffic::new(52);
+    traffic.feed(&site, 10);
+    site.wait_for_calls(10, "direction", LIMIT);
+    assert!(site.log().contains("Landlock"), "{}", site.log());
+    let status = site.status();
+    assert!(status["collector"]["confined"]["landlock"].is_null(), "{status}");
+    assert!(status["collector"]["confined"]["gaps"].to_string().contains("Landlock"), "{status}");
+    assert!(site.run(&["status"]).ok().contains("Landlock"));
+    // What Landlock does not do, seccomp still does.
+    assert_eq!(status["collector"]["confined"]["seccomp"], true);
+}
+
+/// A program that runs another one on a kernel as it was before Landlock: the calls answer ENOSYS.
+fn without_landlock(site: &Site) -> std::path::PathBuf {
+    let (source, program) = (site.path("blind.c"), site.path("blind"));
+    fs::write(&source, BLIND).unwrap();
+    let mut compiler = Command::new(std::env::var_os("CC").unwrap_or_else(|| "cc".into()));
+    compiler.arg("-O1").arg("-o").arg(&program).arg(&source);
+    process::run(&mut compiler, Duration::from_secs(60)).ok();
+    program
+}
+
+const BLIND: &str = r#"
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+int main(int count, char **words) {
+    struct sock_filter rules[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 444, 0, 2),
+        BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, 446, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = { sizeof rules / sizeof *rules, rules };
+    if (count < 2 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) return 125;
+    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program)) return 126;
+    execv(words[1], words + 1);
+    return 127;
+}
+"#;
