@@ -4,6 +4,7 @@
 
 pub mod call;
 pub mod cli;
+pub mod confine;
 pub mod gate;
 pub mod ipc;
 pub mod outbox;

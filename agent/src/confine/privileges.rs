@@ -1,0 +1,49 @@
+//! Rights that a process gives up for good.
+
+use std::{ffi::CString, io};
+
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+use super::Subject;
+
+/// New files are private, nothing is dumped, nothing can be gained by starting a program.
+pub(super) fn harden() -> io::Result<()> {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let nothing = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    rustix::process::setrlimit(rustix::process::Resource::Core, nothing)?;
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    Ok(rustix::thread::set_no_new_privs(true)?)
+}
+
+/// Root without its powers: the collector keeps the one to read call records that belong to the PBX (and the
+/// supervisor keeps it for the collector); everybody else keeps none.
+pub(super) fn drop_capabilities(subject: Subject) -> io::Result<()> {
+    let keep = match subject {
+        Subject::Supervisor | Subject::Collector => CapabilitySet::DAC_READ_SEARCH,
+        Subject::Link | Subject::Command => CapabilitySet::empty(),
+    };
+    let now = rustix::thread::capabilities(None)?;
+    if now.effective.contains(CapabilitySet::SETPCAP) {
+        for capability in CapabilitySet::all().iter().filter(|capability| !keep.contains(*capability)) {
+            // The kernel may be older than the newest capability.
+            match rustix::thread::remove_capability_from_bounding_set(capability) {
+                Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    let sets = CapabilitySets {
+        effective: now.effective & keep,
+        permitted: now.permitted & keep,
+        inheritable: CapabilitySet::empty(),
+    };
+    Ok(rustix::thread::set_capabilities(None, sets)?)
+}
+
+/// The name that `ps` and `top` show; the kernel keeps 15 bytes of it.
+pub fn name_process(name: &str) {
+    if let Ok(name) = CString::new(name) {
+        // A process without its name works as well.
+        let _ = rustix::thread::set_name(&name);
+    }
+}
