@@ -1,7 +1,11 @@
 //! The command line: one file a command below this one.
 
 pub mod role;
+<<<<<<< HEAD
 pub mod sent;
+=======
+pub mod run;
+>>>>>>> 3959ebe (supervisor: starts, confines and restarts the roles, and tells them what the owner set)
 
 use std::{
     io::{self, Write},
@@ -11,7 +15,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-use crate::settings::load::{DEFAULT_CONFIG, LoadError};
+use crate::settings::load::{self, DEFAULT_CONFIG, LoadError};
 
 /// The exit code for a config file or an environment that cannot be used.
 const EXIT_BAD_CONFIG: u8 = 64;
@@ -33,6 +37,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Runs the daemon in the foreground until it is told to end.
+    Run(run::RunArgs),
     /// Takes one role of the daemon. The supervisor starts this; nobody types it.
     #[command(hide = true)]
     Role(role::RoleArgs),
@@ -56,8 +62,14 @@ pub fn main() -> ExitCode {
 
 fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     // A role gets what it needs from the supervisor, and is not able to read the config file.
-    let Command::Role(args) = &cli.command;
-    role::run(args).map(|()| ExitCode::SUCCESS)
+    if let Command::Role(args) = &cli.command {
+        return role::run(args);
+    }
+    let loaded = load::load(&cli.config)?;
+    match &cli.command {
+        Command::Run(args) => run::run(args, &cli.config, loaded),
+        Command::Role(_) => unreachable!("handled above"),
+    }
 }
 
 /// Writes an error and its causes in one line.

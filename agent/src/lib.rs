@@ -5,8 +5,10 @@
 pub mod call;
 pub mod cli;
 pub mod confine;
+pub mod control;
 pub mod gate;
 pub mod ipc;
+pub mod log;
 pub mod outbox;
 pub mod pbx;
 pub mod private;
@@ -14,4 +16,5 @@ pub mod report;
 pub mod settings;
 pub mod state;
 pub mod store;
+pub mod supervisor;
 pub mod tally;

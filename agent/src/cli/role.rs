@@ -1,9 +1,18 @@
 //! `demarc role`: what the supervisor starts; nobody types it.
 
+use std::process::ExitCode;
+
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
-use crate::ipc::channel;
+use crate::{
+    confine::{self, Profile, prove},
+    ipc::{
+        EXIT_NOT_CONFINED, FromCollector, FromLink,
+        channel::{self, Channel},
+    },
+    log,
+};
 
 /// Arguments of `demarc role`.
 #[derive(Debug, Args)]
@@ -19,13 +28,76 @@ pub enum Role {
     Collector,
     /// Speaks to the hub. Cannot read call records.
     Link,
+    /// Confines itself as it is told to, and tries to break out: for `demarc doctor`.
+    Prove,
 }
 
-/// Takes the role.
+/// Takes the role: gets its profile, confines itself for good, and only then starts a runtime and reads anything.
 ///
 /// # Errors
-/// When the program was not started by the supervisor.
-pub fn run(_args: &RoleArgs) -> anyhow::Result<()> {
-    let _socket = channel::inherited().context("a role is started by `demarc run`, not by hand")?;
+/// When the program was not started by the supervisor, or the role cannot go on.
+pub fn run(args: &RoleArgs) -> anyhow::Result<ExitCode> {
+    let (name, short) = match args.role {
+        Role::Collector => ("collector", "demarc-collect"),
+        Role::Link => ("link", "demarc-link"),
+        Role::Prove => ("prove", "demarc-prove"),
+    };
+    let mut socket = channel::inherited().context("a role is started by `demarc run`, not by hand")?;
+    confine::name_process(short);
+    if args.role == Role::Prove {
+        prove::serve(&mut socket)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    log::start(name);
+    let profile: Profile = channel::recv_blocking(&mut socket)?;
+    let confined = match confine::enter(&profile) {
+        Ok(confined) => confined,
+        Err(error) => {
+            tracing::error!("{:#}", anyhow::Error::from(error));
+            return Ok(ExitCode::from(EXIT_NOT_CONFINED));
+        }
+    };
+    match args.role {
+        Role::Collector => channel::send_blocking(&mut socket, &FromCollector::Ready(confined))?,
+        _ => channel::send_blocking(&mut socket, &FromLink::Ready(confined))?,
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let ended = runtime.block_on(async {
+        match args.role {
+            Role::Collector => serve_collector(Channel::new(socket)?).await,
+            _ => serve_link(Channel::new(socket)?).await,
+        }
+    });
+    // A task that still waits for the disk or for a name server must not hold up the end.
+    runtime.shutdown_background();
+    if let Err(error) = &ended {
+        tracing::error!("{error:#}");
+    }
+    Ok(if ended.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn serve_collector(mut channel: channel::CollectorChannel) -> anyhow::Result<()> {
+    use crate::ipc::ToCollector;
+    while let Some(message) = channel.recv().await? {
+        match message {
+            ToCollector::Settings(settings) => {
+                channel.send(&FromCollector::Applied { generation: settings.generation }).await?
+            }
+            ToCollector::Stop => break,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+async fn serve_link(mut channel: channel::LinkChannel) -> anyhow::Result<()> {
+    use crate::ipc::ToLink;
+    while let Some(message) = channel.recv().await? {
+        match message {
+            ToLink::Settings(settings) => channel.send(&FromLink::Applied { generation: settings.generation }).await?,
+            ToLink::Stop => break,
+            _ => {}
+        }
+    }
     Ok(())
 }

@@ -1,0 +1,138 @@
+//! The control socket: one line of JSON asks the running daemon, one line answers.
+//!
+//! Only the user that the daemon runs as, and root, may ask. The requests can neither read private data nor send
+//! anything: they ask how things are, and make the daemon read its config file again.
+
+pub mod client;
+pub mod server;
+
+use std::{
+    fs::File,
+    io,
+    os::fd::AsRawFd,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::ipc::{CollectorStatus, Confined, LinkStatus};
+
+/// The longest line that the daemon takes.
+pub const MAX_REQUEST: u64 = 4 << 10;
+/// The longest path that fits into the address of a unix socket.
+const LONGEST_ADDRESS: usize = 107;
+
+/// What can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// How are things?
+    Status,
+    /// Read the config file and the enrollment now; answered once every role has what follows from it.
+    Reload,
+}
+
+/// What is answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Answer {
+    /// To [`Request::Status`].
+    Status(Box<Status>),
+    /// To [`Request::Reload`].
+    Reloaded(Reloaded),
+    /// The request was not understood, or cannot be answered now.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What came of a reload.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Why the file was not taken; the last good settings stay.
+    pub error: Option<String>,
+    /// Whether reports may leave from now on.
+    pub upload: bool,
+    /// What decided that.
+    pub upload_decided_by: String,
+    /// Why there is no link, if there is none.
+    pub link_absent: Option<String>,
+    /// What could not be applied yet, in words.
+    pub notices: Vec<String>,
+}
+
+/// How the daemon is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The program's version.
+    pub version: String,
+    /// When the daemon was started: seconds since 1970 in UTC.
+    pub started: u64,
+    /// The config file in use.
+    pub config: PathBuf,
+    /// Why the newest state of the config file is not in use.
+    pub config_error: Option<String>,
+    /// What is allowed and likely not meant, and what waits for a restart.
+    pub notices: Vec<String>,
+    /// Whether reports may leave.
+    pub upload: bool,
+    /// What decided that.
+    pub upload_decided_by: String,
+    /// Until when the first report waits after the enrollment: seconds since 1970 in UTC.
+    pub grace_until: Option<u64>,
+    /// The vendor's name for this site, once enrolled.
+    pub site: Option<String>,
+    /// Where the link connects.
+    pub hub: Option<String>,
+    /// Why the link is not running, if it is not meant to.
+    pub link_absent: Option<String>,
+    /// Recording trees found at start, of which one file each was tried.
+    pub recordings: usize,
+    /// The supervisor itself.
+    pub supervisor: RoleStatus,
+    /// The collector.
+    pub collector: RoleStatus,
+    /// The link.
+    pub link: RoleStatus,
+    /// What the collector says of itself.
+    pub collected: Option<CollectorStatus>,
+    /// What the link says of itself.
+    pub linked: Option<LinkStatus>,
+}
+
+/// How one process is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleStatus {
+    /// Its number in the system while it runs.
+    pub pid: Option<u32>,
+    /// What confines it, once it is ready.
+    pub confined: Option<Confined>,
+    /// How often it had to be started again.
+    pub restarts: u64,
+    /// How it ended the last time, in words.
+    pub last_end: Option<String>,
+}
+
+/// A path by which the socket can be bound and connected to, however long its own is: the address of a unix socket
+/// has no room for more than 107 bytes, so a longer one goes by way of an open directory.
+struct Address {
+    path: PathBuf,
+    /// Keeps the directory open for as long as the path is used.
+    _directory: Option<File>,
+}
+
+impl Address {
+    fn of(socket: &Path) -> io::Result<Self> {
+        if socket.as_os_str().len() <= LONGEST_ADDRESS {
+            return Ok(Self { path: socket.to_owned(), _directory: None });
+        }
+        let (Some(directory), Some(name)) = (socket.parent(), socket.file_name()) else {
+            return Err(io::Error::from(io::ErrorKind::InvalidFilename));
+        };
+        use std::os::unix::fs::OpenOptionsExt;
+        let directory = File::options().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(directory)?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name);
+        Ok(Self { path, _directory: Some(directory) })
+    }
+}

@@ -1,0 +1,412 @@
+//! `demarc run`: starts the roles, confines itself and them, restarts what dies, and tells them what the owner set.
+//!
+//! It alone reads the config file. It decides in one loop: events come in, [`Supervisor::reconcile`] compares what runs
+//! with what should run, and nothing else starts or ends a role.
+
+pub mod derive;
+mod lock;
+mod process;
+mod relay;
+mod restarts;
+mod slot;
+mod start;
+mod status;
+mod watch;
+
+use std::{
+    ffi::OsString,
+    path::PathBuf,
+    time::{Duration, Instant, SystemTime},
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    confine::{
+        Grant,
+        layout::{self, Ground},
+    },
+    control::{Answer, Reloaded, Request},
+    ipc::{
+        CollectorSettings, CollectorStatus, Confined, FromCollector, FromLink, LinkSettings, LinkStatus, ToCollector,
+        ToLink,
+    },
+    settings::{
+        Source,
+        load::{self, Loaded},
+    },
+    state::{Site, StateDir},
+};
+use derive::Upload;
+use process::Event;
+use relay::Relay;
+use slot::{End, Slot};
+use watch::Watched;
+
+pub use lock::LockError;
+pub use start::{RunError, run};
+
+/// How long a role has to end in good order.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long the link has when the owner switches something off: then it is ended, whatever it is doing.
+const LINK_OFF: Duration = Duration::from_millis(80);
+/// How long whoever asked for a reload waits for a role that is busy.
+const APPLY: Duration = Duration::from_secs(5);
+
+/// Everything that the running supervisor knows.
+struct Supervisor {
+    config: PathBuf,
+    state: StateDir,
+    ground: Ground,
+    /// What this process was granted when it confined itself.
+    granted: Vec<Grant>,
+    confined: Confined,
+    started: SystemTime,
+    do_not_track: Option<OsString>,
+    https_proxy: Option<OsString>,
+
+    loaded: Loaded,
+    config_error: Option<String>,
+    upload: Upload,
+    site: Result<Option<Site>, String>,
+    generation: u64,
+    collector_settings: CollectorSettings,
+    link_settings: Result<(LinkSettings, u16), String>,
+
+    collector: Slot<FromCollector, ToCollector>,
+    link: Slot<FromLink, ToLink>,
+    /// The port that the running link is confined to.
+    link_port: Option<u16>,
+    resolver: Vec<Option<(u64, u64)>>,
+    collected: Option<CollectorStatus>,
+    linked: Option<LinkStatus>,
+    relay: Relay,
+
+    watched_config: Watched,
+    watched_site: Watched,
+    waiting: Vec<Waiting>,
+    ending: Option<Ending>,
+}
+
+/// Somebody who waits until settings are in force.
+struct Waiting {
+    answer: oneshot::Sender<Answer>,
+    generation: u64,
+    link_until: Instant,
+    until: Instant,
+}
+
+/// Why the supervisor ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Asked,
+    NotConfined,
+}
+
+/// Everything that can happen.
+enum Happening {
+    Collector(u64, Event<FromCollector>),
+    Link(u64, Event<FromLink>),
+    Asked(Request, oneshot::Sender<Answer>),
+    Look,
+    Reload,
+    Stop,
+    Due,
+}
+
+impl Supervisor {
+    /// Takes in one event.
+    fn handle(&mut self, happening: Happening, now: Instant) {
+        match happening {
+            Happening::Collector(incarnation, Event::Said(message)) => self.collector_said(incarnation, message),
+            Happening::Collector(incarnation, Event::Ended(status)) => {
+                if self.collector.ended(incarnation, &status, now) == End::NotConfined {
+                    self.ending = Some(Ending::NotConfined);
+                }
+            }
+            Happening::Link(incarnation, Event::Said(message)) => self.link_said(incarnation, message),
+            Happening::Link(incarnation, Event::Ended(status)) => {
+                self.relay.link_ended(incarnation);
+                self.linked = None;
+                if self.link.ended(incarnation, &status, now) == End::NotConfined {
+                    self.ending = Some(Ending::NotConfined);
+                }
+            }
+            Happening::Asked(Request::Status, answer) => {
+                let _ = answer.send(Answer::Status(Box::new(self.status())));
+            }
+            Happening::Asked(Request::Reload, answer) => self.reload_for(answer, now),
+            Happening::Look => self.look(now),
+            Happening::Reload => self.reload(now),
+            Happening::Stop => match self.ending {
+                None => self.ending = Some(Ending::Asked),
+                // Asked twice: whoever asks has no patience for good order.
+                Some(_) => {
+                    self.link.stop(ToLink::Stop, Duration::ZERO, now);
+                    self.collector.stop(ToCollector::Stop, Duration::ZERO, now);
+                }
+            },
+            Happening::Due => {}
+        }
+        self.reconcile(now);
+        self.answer_waiting(now);
+    }
+
+    /// Compares what runs with what should run.
+    fn reconcile(&mut self, now: Instant) {
+        let wanted = if self.ending.is_some() { None } else { self.link_settings.as_ref().ok() };
+        match wanted {
+            None => {
+                if self.link.running().is_some() || self.link.next_due().is_some() {
+                    self.link.stop(ToLink::Stop, LINK_OFF, now);
+                }
+            }
+            Some((_, port)) => {
+                let port = *port;
+                if self.link.running().is_some() && self.link_port != Some(port) {
+                    self.link.stop(ToLink::Stop, LINK_OFF, now);
+                }
+                if self.link.may_start(now) {
+                    self.link_port = Some(port);
+                    self.resolver = layout::resolver_identity();
+                    let profile = layout::link(&self.ground, &self.loaded.settings, &self.config, port);
+                    self.link.start(&profile, now);
+                }
+            }
+        }
+        match self.ending {
+            // The link goes first: what it still hears from the hub has to reach the ledger.
+            Some(_) if self.link.is_empty() => self.collector.stop(ToCollector::Stop, GRACE, now),
+            Some(_) => {}
+            None if self.collector.may_start(now) => {
+                let profile = layout::collector(&self.ground, &self.loaded.settings);
+                self.collector.start(&profile, now);
+            }
+            None => {}
+        }
+        self.link.enforce_grace(now);
+        self.collector.enforce_grace(now);
+    }
+
+    /// Whether the last role is gone after the supervisor was told to end.
+    fn is_over(&self) -> Option<Ending> {
+        self.ending.filter(|_| self.link.is_empty() && self.collector.is_empty())
+    }
+
+    /// When something is to be done even if nothing happens. What was due at the time of the last event is done, or
+    /// waits for an event.
+    fn next_due(&self, last: Instant) -> Option<Instant> {
+        let waiting = self.waiting.iter().flat_map(|waiting| [waiting.link_until, waiting.until]);
+        let slots = [self.link.next_due(), self.collector.next_due()];
+        slots.into_iter().flatten().chain(waiting).filter(|due| *due > last).min()
+    }
+
+    fn collector_said(&mut self, incarnation: u64, message: FromCollector) {
+        let Some(process) = self.collector.present(incarnation) else { return };
+        match message {
+            FromCollector::Ready(confined) => {
+                tracing::info!("the collector is ready");
+                process.ready = Some(confined);
+                self.collector.tell(ToCollector::Settings(Box::new(self.collector_settings.clone())));
+                self.relay.outbox_changed(&self.state.outbox());
+                for message in self.relay.unconfirmed() {
+                    self.collector.tell(message);
+                }
+                self.link.tell(ToLink::OutboxChanged);
+            }
+            FromCollector::Applied { generation } => process.applied = generation,
+            FromCollector::OutboxChanged => {
+                self.relay.outbox_changed(&self.state.outbox());
+                self.link.tell(ToLink::OutboxChanged);
+            }
+            FromCollector::Recorded { number } => {
+                if let Some((incarnation, number)) = self.relay.recorded(number)
+                    && let Some(link) = self.link.present(incarnation)
+                {
+                    link.tell(ToLink::Recorded { number });
+                }
+            }
+            FromCollector::Status(status) => self.collected = Some(*status),
+        }
+    }
+
+    fn link_said(&mut self, incarnation: u64, message: FromLink) {
+        let Some(process) = self.link.present(incarnation) else { return };
+        match message {
+            FromLink::Ready(confined) => {
+                tracing::info!("the link is ready");
+                process.ready = Some(confined);
+                if let Ok((settings, _)) = &self.link_settings {
+                    self.link.tell(ToLink::Settings(Box::new(settings.clone())));
+                }
+            }
+            FromLink::Applied { generation } => process.applied = generation,
+            FromLink::Record(record) => {
+                let message = self.relay.record(incarnation, record);
+                self.collector.tell(message);
+            }
+            FromLink::Receipt(receipt) => {
+                let message = self.relay.verdict(receipt.report, ToCollector::Receipt(receipt.clone()));
+                self.collector.tell(message);
+            }
+            FromLink::Refused { report, reason } => {
+                let message = self.relay.verdict(report, ToCollector::Refused { report, reason });
+                self.collector.tell(message);
+            }
+            FromLink::Status(status) => self.linked = Some(*status),
+        }
+    }
+
+    /// Looks whether a file that matters became another one.
+    fn look(&mut self, now: Instant) {
+        let clock = SystemTime::now();
+        // Both are asked: each call takes its file for seen.
+        let config = self.watched_config.has_changed(clock);
+        let site = self.watched_site.has_changed(clock);
+        if config || site {
+            self.reload(now);
+        }
+        let connected = self.linked.as_ref().is_some_and(|link| link.connected);
+        if self.link.running().is_some() && !connected && self.resolver != layout::resolver_identity() {
+            tracing::info!("the resolver's files were replaced; the link is started anew to read them");
+            self.link.stop(ToLink::Stop, GRACE, now);
+        }
+    }
+
+    /// Reads file and enrollment again, and tells the roles what follows.
+    fn reload(&mut self, now: Instant) {
+        self.watched_config.seen();
+        self.watched_site.seen();
+        self.site = derive::read_site(&self.state.site_file());
+        match load::load(&self.config) {
+            Ok(loaded) if loaded.settings.state_dir != self.state.root() => {
+                self.refuse(format!(
+                    "{}: state_dir: cannot change while demarc runs (it is {}); restart demarc",
+                    self.config.display(),
+                    self.state.root().display()
+                ));
+            }
+            Ok(loaded) => {
+                if self.config_error.take().is_some() {
+                    tracing::info!("the config file can be used again");
+                }
+                self.take(loaded, now);
+            }
+            Err(error) => self.refuse(error.to_string()),
+        }
+        self.distribute(now);
+    }
+
+    /// Keeps the last good settings.
+    fn refuse(&mut self, error: String) {
+        if self.config_error.as_ref() != Some(&error) {
+            tracing::error!("the config file was changed and is not used; the last good settings stay: {error}");
+        }
+        self.config_error = Some(error);
+    }
+
+    fn take(&mut self, loaded: Loaded, now: Instant) {
+        let paths = |loaded: &Loaded| {
+            let source = |Source::AsteriskCsv { path, .. }: &Source| path.clone();
+            loaded.settings.pbx.source.iter().map(source).collect::<Vec<_>>()
+        };
+        let moved = paths(&loaded) != paths(&self.loaded);
+        if loaded != self.loaded {
+            tracing::info!("the settings changed");
+        }
+        self.loaded = loaded;
+        if moved {
+            // A running confinement cannot be widened: the next process gets rules for the new files.
+            self.collector.stop(ToCollector::Stop, GRACE, now);
+        }
+    }
+
+    /// Tells the roles what follows from settings and enrollment, if that is new.
+    fn distribute(&mut self, now: Instant) {
+        self.upload = derive::upload(&self.loaded, self.do_not_track.as_deref());
+        let site = self.site.as_ref().ok().and_then(Option::as_ref);
+        let next = self.generation + 1;
+        let collector = derive::collector(&self.loaded, &self.upload, site, next);
+        let link = derive::link(&self.loaded, &self.upload, site, self.https_proxy.as_deref(), next);
+        let unchanged = CollectorSettings { generation: self.generation, ..collector.clone() };
+        let link_unchanged = match (&link, &self.link_settings) {
+            (Ok((new, port)), Ok((old, old_port))) => {
+                port == old_port && LinkSettings { generation: self.generation, ..new.clone() } == *old
+            }
+            (Err(new), Err(old)) => new == old,
+            _ => false,
+        };
+        if unchanged == self.collector_settings && link_unchanged {
+            return;
+        }
+        self.generation = next;
+        self.collector_settings = collector;
+        self.link_settings = link;
+        if let Ok((settings, port)) = &self.link_settings
+            && self.link_port == Some(*port)
+        {
+            self.link.tell(ToLink::Settings(Box::new(settings.clone())));
+        }
+        self.collector.tell(ToCollector::Settings(Box::new(self.collector_settings.clone())));
+        self.reconcile(now);
+    }
+
+    fn reload_for(&mut self, answer: oneshot::Sender<Answer>, now: Instant) {
+        let uploaded = self.upload.on;
+        self.reload(now);
+        let patience = if uploaded && !self.upload.on { LINK_OFF } else { APPLY };
+        let waiting = Waiting { answer, generation: self.generation, link_until: now + patience, until: now + APPLY };
+        self.waiting.push(waiting);
+    }
+
+    /// Answers those whose settings are in force. A link that does not confirm in time that it fell silent is ended:
+    /// its connection is then reset, and nothing that the kernel still held leaves.
+    fn answer_waiting(&mut self, now: Instant) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.retain(|one| !one.answer.is_closed());
+        for one in waiting {
+            let link_done = match self.link.running() {
+                Some(link) if link.applied >= one.generation => true,
+                Some(link) if link.ready.is_some() && one.link_until <= now && one.link_until < one.until => {
+                    tracing::warn!("the link did not confirm in time, and is ended");
+                    link.kill();
+                    false
+                }
+                // It has not been told anything yet, and will be told these settings first.
+                Some(link) => link.ready.is_none(),
+                None => self.link.is_empty(),
+            };
+            let collector_done = self.collector.running().is_some_and(|collector| collector.applied >= one.generation);
+            if !(link_done && collector_done) && now < one.until && self.ending.is_none() {
+                self.waiting.push(one);
+                continue;
+            }
+            let mut reloaded = self.reloaded();
+            if !collector_done {
+                reloaded
+                    .notices
+                    .push("The collector has not confirmed yet; it applies this as soon as it can.".to_owned());
+            }
+            if !link_done {
+                reloaded.notices.push("The link has not confirmed yet; it applies this as soon as it can.".to_owned());
+            }
+            let _ = one.answer.send(Answer::Reloaded(reloaded));
+        }
+    }
+
+    fn reloaded(&self) -> Reloaded {
+        Reloaded {
+            error: self.config_error.clone(),
+            upload: self.upload.on,
+            upload_decided_by: self.upload.decided_by.clone(),
+            link_absent: self.link_settings.as_ref().err().cloned(),
+            notices: self.notices(),
+        }
+    }
+}
+
+/// The channels by which events arrive.
+struct Inbox {
+    collector: mpsc::Receiver<(u64, Event<FromCollector>)>,
+    link: mpsc::Receiver<(u64, Event<FromLink>)>,
+}

@@ -1,0 +1,161 @@
+//! From the settings to what each role is told: pure functions of settings, environment and enrollment.
+
+use std::{ffi::OsStr, path::Path};
+
+use crate::{
+    gate::consent::effective_upload,
+    ipc::{CollectorSettings, LinkSettings},
+    settings::{
+        Secret,
+        load::{Loaded, endpoint, proxy_endpoint},
+    },
+    state::Site,
+};
+
+/// Whether reports may leave, and what decided it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upload {
+    /// Whether.
+    pub on: bool,
+    /// What decided it, in words.
+    pub decided_by: String,
+}
+
+/// Setting, environment and `DO_NOT_TRACK` taken together.
+pub fn upload(loaded: &Loaded, do_not_track: Option<&OsStr>) -> Upload {
+    let set = loaded.settings.stats.upload;
+    let on = effective_upload(set, do_not_track);
+    let decided_by = match loaded.overridden_by("stats.upload") {
+        _ if set && !on => "DO_NOT_TRACK in the environment".to_owned(),
+        Some(variable) => format!("{variable} in the environment"),
+        None => "stats.upload in the config file".to_owned(),
+    };
+    Upload { on, decided_by }
+}
+
+/// What the collector is told.
+pub(super) fn collector(loaded: &Loaded, upload: &Upload, site: Option<&Site>, generation: u64) -> CollectorSettings {
+    let settings = &loaded.settings;
+    CollectorSettings {
+        generation,
+        state_dir: settings.state_dir.clone(),
+        pbx: settings.pbx.clone(),
+        quiet: settings.quiet(),
+        upload: upload.on,
+        window_seconds: settings.stats.window.seconds(),
+        floor: settings.stats.floor,
+        grace: settings.stats.grace,
+        schema: settings.stats.schema,
+        enrolled: site.map(|site| (site.site.clone(), site.enrolled)),
+    }
+}
+
+/// What the link is told and the port that it may connect to, or why there is no link, in words.
+pub(super) fn link(
+    loaded: &Loaded,
+    upload: &Upload,
+    site: Option<&Site>,
+    https_proxy: Option<&OsStr>,
+    generation: u64,
+) -> Result<(LinkSettings, u16), String> {
+    let settings = &loaded.settings;
+    if !settings.tunnel.enabled {
+        return Err(match loaded.overridden_by("tunnel.enabled") {
+            Some(variable) => format!("switched off by {variable} in the environment"),
+            None => "switched off".to_owned(),
+        });
+    }
+    let Some(site) = site else {
+        return Err("this site is not enrolled; `demarc enroll TOKEN` connects it to a vendor".to_owned());
+    };
+    let hub = settings.tunnel.hub.clone().unwrap_or_else(|| site.hub.clone());
+    let Some(hub_endpoint) = endpoint(&hub) else {
+        return Err("the address of the hub is not host:port; enroll this site again, or set tunnel.hub".to_owned());
+    };
+    let proxy = match (&settings.tunnel.proxy, https_proxy.filter(|proxy| !proxy.is_empty())) {
+        (Some(proxy), _) => Some(proxy.clone()),
+        (None, Some(proxy)) => {
+            let proxy = proxy.to_str().filter(|proxy| proxy_endpoint(proxy).is_some());
+            let Some(proxy) = proxy else {
+                return Err("HTTPS_PROXY in the environment is not http://host:port".to_owned());
+            };
+            Some(Secret::new(proxy))
+        }
+        (None, None) => None,
+    };
+    let port = match &proxy {
+        Some(proxy) => proxy_endpoint(proxy.expose()).ok_or("tunnel.proxy is not http://host:port")?.port,
+        None => hub_endpoint.port,
+    };
+    let state_dir = settings.state_dir.clone();
+    Ok((LinkSettings { generation, state_dir, site: site.clone(), hub, proxy, upload: upload.on }, port))
+}
+
+/// The enrollment, where there is one.
+///
+/// # Errors
+/// When the file is there and cannot be used, in words.
+pub fn read_site(file: &Path) -> Result<Option<Site>, String> {
+    let text = match std::fs::read(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("{} cannot be read: {error}", file.display())),
+    };
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(|_| format!("{} is damaged; enroll this site again", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use demarc_proto::bytes64::Bytes64;
+
+    use super::*;
+    use crate::settings::load::load_text;
+
+    fn loaded(text: &str, environment: &[(&str, &str)]) -> Loaded {
+        let environment: Vec<_> = environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        load_text(Path::new("demarc.toml"), text, environment).unwrap()
+    }
+
+    fn site() -> Site {
+        Site {
+            site: "site-one".parse().unwrap(),
+            hub: "hub.example.com:8443".to_owned(),
+            ca: Bytes64(vec![1]),
+            receipt_key: Bytes64(vec![2; 32]),
+            enrolled: 1,
+        }
+    }
+
+    #[test]
+    fn the_last_word_on_uploads_is_named() {
+        let decided = |text, environment: &[_], dnt: Option<&str>| {
+            let upload = upload(&loaded(text, environment), dnt.map(OsStr::new));
+            (upload.on, upload.decided_by)
+        };
+        let off = "[stats]\nupload = false\n";
+        assert_eq!(decided("", &[], None), (true, "stats.upload in the config file".to_owned()));
+        assert_eq!(decided(off, &[], Some("1")), (false, "stats.upload in the config file".to_owned()));
+        assert_eq!(decided("", &[], Some("1")), (false, "DO_NOT_TRACK in the environment".to_owned()));
+        let variable = [("DEMARC__STATS__UPLOAD", "true")];
+        assert_eq!(decided(off, &variable, None), (true, "DEMARC__STATS__UPLOAD in the environment".to_owned()));
+        assert_eq!(decided(off, &variable, Some("1")), (false, "DO_NOT_TRACK in the environment".to_owned()));
+    }
+
+    #[test]
+    fn the_link_connects_to_the_hub_or_the_proxy_alone() {
+        let upload = Upload { on: true, decided_by: String::new() };
+        let port = |text: &str, proxy: Option<&str>| {
+            link(&loaded(text, &[]), &upload, Some(&site()), proxy.map(OsStr::new), 1).map(|(_, port)| port)
+        };
+        assert_eq!(port("", None), Ok(8443));
+        assert_eq!(port("[tunnel]\nhub = \"other:443\"\n", None), Ok(443));
+        assert_eq!(port("", Some("http://u:p@proxy:3128")), Ok(3128));
+        assert_eq!(port("", Some("")), Ok(8443));
+        assert_eq!(port("[tunnel]\nproxy = \"http://proxy:81\"\n", Some("http://proxy:3128")), Ok(81));
+        assert!(port("", Some("socks5://proxy:1")).is_err());
+        assert_eq!(port("[tunnel]\nenabled = false\n", None), Err("switched off".to_owned()));
+        assert!(link(&loaded("", &[]), &upload, None, None, 1).is_err());
+    }
+}

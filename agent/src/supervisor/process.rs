@@ -1,0 +1,164 @@
+//! One role as a running process: its messages in, its messages out, its end.
+
+use std::{
+    io,
+    os::{fd::AsRawFd, unix::net::UnixStream},
+    process::{ExitStatus, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::{
+    process::{Child, Command},
+    sync::{Notify, mpsc},
+};
+
+use crate::{
+    confine::Profile,
+    ipc::{
+        Confined, ROLE_FD,
+        channel::{Channel, Receiver, Sender, send_blocking},
+    },
+    log,
+};
+
+/// Messages that wait for a role; one that takes none for so long is stuck, and is ended.
+const MOST_WAITING: usize = 1_024;
+/// How long the last messages of a dead process are waited for.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+/// What a role sees of the supervisor's environment.
+const PASSED_ON: &[&str] = &[log::VARIABLE, "RUST_BACKTRACE", "LANG", "TZ"];
+
+/// What a role does, as the supervisor sees it.
+#[derive(Debug)]
+pub(super) enum Event<In> {
+    /// It said something.
+    Said(In),
+    /// It is gone.
+    Ended(io::Result<ExitStatus>),
+}
+
+/// A role that was started and whose end has not been seen.
+#[derive(Debug)]
+pub(super) struct Process<Out> {
+    /// Its number in the system.
+    pub(super) pid: u32,
+    /// Counts the processes of this role, so that a late word of an earlier one is not taken for the present one's.
+    pub(super) incarnation: u64,
+    /// What confines it, once it said that it is ready.
+    pub(super) ready: Option<Confined>,
+    /// The newest settings that it has applied.
+    pub(super) applied: u64,
+    outgoing: mpsc::Sender<Out>,
+    kill: Arc<Notify>,
+}
+
+impl<Out: Serialize + Send + Sync + 'static> Process<Out> {
+    /// Starts `demarc role NAME`, confined by that profile. What it does arrives as events that carry `incarnation`.
+    pub(super) fn start<In: DeserializeOwned + Send + 'static>(
+        role: &'static str,
+        incarnation: u64,
+        profile: &Profile,
+        events: mpsc::Sender<(u64, Event<In>)>,
+    ) -> io::Result<Self> {
+        let (mut ours, theirs) = UnixStream::pair()?;
+        let child = command(role, theirs).spawn()?;
+        let pid = child.id().unwrap_or_default();
+        send_blocking(&mut ours, profile).map_err(io::Error::other)?;
+        let (sender, receiver) = Channel::<In, Out>::new(ours)?.split();
+        let (outgoing, waiting) = mpsc::channel(MOST_WAITING);
+        let kill = Arc::new(Notify::new());
+        tokio::spawn(write(sender, waiting));
+        tokio::spawn(watch(incarnation, child, receiver, events, Arc::clone(&kill)));
+        Ok(Self { pid, incarnation, ready: None, applied: 0, outgoing, kill })
+    }
+
+    /// Sends it a message. A process that takes none any more is ended.
+    pub(super) fn tell(&self, message: Out) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.outgoing.try_send(message) {
+            self.kill();
+        }
+    }
+
+    /// Ends it at once; its end arrives as an event.
+    pub(super) fn kill(&self) {
+        self.kill.notify_one();
+    }
+}
+
+/// The command that becomes the role: our own program, with the socket as descriptor 3 and nothing else of ours.
+fn command(role: &str, socket: UnixStream) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("demarc").arg("role").arg(role).stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+    command.env_clear();
+    command.envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    let supervisor = std::process::id();
+    // SAFETY: between fork and exec this calls only what a signal handler may call, and allocates nothing.
+    unsafe {
+        command.pre_exec(move || {
+            // The socket lives in this closure, so that it is open until the role has it.
+            let socket = socket.as_raw_fd();
+            if socket == ROLE_FD {
+                check(libc::fcntl(socket, libc::F_SETFD, 0))?;
+            } else {
+                check(libc::dup2(socket, ROLE_FD))?;
+            }
+            check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
+            // The supervisor may have died before the line above.
+            if libc::getppid().unsigned_abs() != supervisor {
+                return Err(io::Error::from_raw_os_error(libc::ESRCH));
+            }
+            Ok(())
+        });
+    }
+    command
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+async fn write<Out: Serialize>(mut sender: Sender<Out>, mut waiting: mpsc::Receiver<Out>) {
+    while let Some(message) = waiting.recv().await {
+        // A role that is gone is seen by its end.
+        if sender.send(&message).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn watch<In: DeserializeOwned>(
+    incarnation: u64,
+    mut child: Child,
+    mut receiver: Receiver<In>,
+    events: mpsc::Sender<(u64, Event<In>)>,
+    kill: Arc<Notify>,
+) {
+    let mut open = true;
+    let ended = loop {
+        tokio::select! {
+            message = receiver.recv(), if open => match message {
+                Ok(Some(message)) => { let _ = events.send((incarnation, Event::Said(message))).await; }
+                // Closing its end is a role's last act, and so is talking nonsense.
+                Ok(None) => open = false,
+                Err(error) => {
+                    tracing::error!("{}", std::error::Error::source(&error).map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}")));
+                    open = false;
+                    let _ = child.start_kill();
+                }
+            },
+            ended = child.wait() => break ended,
+            () = kill.notified() => { let _ = child.start_kill(); }
+        }
+    };
+    while open {
+        match tokio::time::timeout(LAST_WORDS, receiver.recv()).await {
+            Ok(Ok(Some(message))) => {
+                let _ = events.send((incarnation, Event::Said(message))).await;
+            }
+            _ => open = false,
+        }
+    }
+    let _ = events.send((incarnation, Event::Ended(ended))).await;
+}

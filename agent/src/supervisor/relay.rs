@@ -1,0 +1,114 @@
+//! What the link and the collector say to each other, kept until it has arrived: either may die at any moment.
+
+use std::{collections::VecDeque, fs, path::Path};
+
+use demarc_proto::ReportId;
+
+use crate::ipc::{Record, ToCollector};
+
+/// Entries kept for the collector; a link asks for one at a time, and reports are sent one at a time.
+const MOST: usize = 1_000;
+
+/// Messages of the link that the collector has not confirmed.
+#[derive(Debug, Default)]
+pub(super) struct Relay {
+    records: VecDeque<Asked>,
+    verdicts: VecDeque<(ReportId, ToCollector)>,
+    last_number: u64,
+}
+
+/// An entry that the link asked for.
+#[derive(Debug)]
+struct Asked {
+    incarnation: u64,
+    number: u64,
+    record: Record,
+}
+
+impl Relay {
+    /// The link asks for a ledger entry; returns what to tell the collector. The entry gets a number of our own, since
+    /// a link that was started anew counts from the beginning again.
+    pub(super) fn record(&mut self, incarnation: u64, mut record: Record) -> ToCollector {
+        let number = record.number;
+        self.last_number += 1;
+        record.number = self.last_number;
+        self.records.push_back(Asked { incarnation, number, record: record.clone() });
+        self.records.truncate(MOST);
+        ToCollector::Record(record)
+    }
+
+    /// The collector has made the entry; returns which link asked for it under which number.
+    pub(super) fn recorded(&mut self, number: u64) -> Option<(u64, u64)> {
+        let at = self.records.iter().position(|asked| asked.record.number == number)?;
+        self.records.remove(at).map(|asked| (asked.incarnation, asked.number))
+    }
+
+    /// The hub decided about a report; returns what to tell the collector.
+    pub(super) fn verdict(&mut self, report: ReportId, verdict: ToCollector) -> ToCollector {
+        self.verdicts.push_back((report, verdict.clone()));
+        self.verdicts.truncate(MOST);
+        verdict
+    }
+
+    /// The link is gone, and nobody waits for its entries any more.
+    pub(super) fn link_ended(&mut self, incarnation: u64) {
+        self.records.retain(|asked| asked.incarnation != incarnation);
+    }
+
+    /// The outbox changed: verdicts about reports that left it have arrived.
+    pub(super) fn outbox_changed(&mut self, outbox: &Path) {
+        if self.verdicts.is_empty() {
+            return;
+        }
+        // What cannot be listed now is told again later; the collector takes a verdict twice.
+        let Ok(entries) = fs::read_dir(outbox) else { return };
+        let names: Vec<_> = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        self.verdicts.retain(|(report, _)| names.iter().any(|name| name.contains(&report.to_string())));
+    }
+
+    /// What a collector that was started anew must be told again.
+    pub(super) fn unconfirmed(&self) -> Vec<ToCollector> {
+        let records = self.records.iter().map(|asked| ToCollector::Record(asked.record.clone()));
+        records.chain(self.verdicts.iter().map(|(_, verdict)| verdict.clone())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use demarc_proto::message::RefusedReason;
+
+    use super::*;
+    use crate::ipc::RecordKind;
+
+    fn hello(number: u64) -> Record {
+        Record { number, kind: RecordKind::Hello, payload: "{}".to_owned() }
+    }
+
+    #[test]
+    fn an_answer_for_a_dead_link_never_reaches_the_next() {
+        let mut relay = Relay::default();
+        relay.record(1, hello(1));
+        relay.link_ended(1);
+        assert_eq!(relay.recorded(1), None);
+        let ToCollector::Record(asked) = relay.record(2, hello(1)) else { panic!("not a record") };
+        assert_eq!(asked.number, 2);
+        assert_eq!(relay.unconfirmed(), [ToCollector::Record(asked)]);
+        assert_eq!(relay.recorded(2), Some((2, 1)));
+        assert!(relay.unconfirmed().is_empty());
+    }
+
+    #[test]
+    fn a_verdict_is_told_again_until_the_report_left_the_outbox() {
+        let outbox = tempfile::tempdir().unwrap();
+        let report = ReportId::from_bits([7; 16]);
+        let file = outbox.path().join(format!("1-{report}.json"));
+        fs::write(&file, "").unwrap();
+        let mut relay = Relay::default();
+        let verdict = relay.verdict(report, ToCollector::Refused { report, reason: RefusedReason::Floor });
+        relay.outbox_changed(outbox.path());
+        assert_eq!(relay.unconfirmed(), [verdict]);
+        fs::remove_file(file).unwrap();
+        relay.outbox_changed(outbox.path());
+        assert!(relay.unconfirmed().is_empty());
+    }
+}

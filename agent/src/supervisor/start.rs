@@ -1,0 +1,231 @@
+//! The supervisor's way from a plain process to a confined one with a running loop.
+
+use std::{
+    io,
+    path::Path,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{Notify, mpsc},
+    time::{MissedTickBehavior, interval, sleep_until},
+};
+
+use super::{
+    Ending, Happening, Inbox, Supervisor, derive,
+    lock::{Lock, LockError},
+    relay::Relay,
+    slot::Slot,
+    watch::{SETTLED, Watched, wake_on_change},
+};
+use crate::{
+    confine::{
+        self, ConfineError, Profile, canary,
+        layout::{self, Ground},
+    },
+    control::server::Bound,
+    ipc::{Confined, EXIT_NOT_CONFINED},
+    settings::{
+        Confinement,
+        load::{self, Loaded},
+    },
+    state::{StateDir, StateError},
+};
+
+/// How often the supervisor looks at its files itself, where no event told it to.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Events of one role that wait to be handled.
+const MOST_EVENTS: usize = 64;
+
+/// The daemon cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The state directory is somebody else's.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The supervisor is not confined as it must be.
+    #[error(transparent)]
+    Confine(#[from] ConfineError),
+    /// The control socket cannot be made.
+    #[error("the control socket {path} cannot be made")]
+    Socket {
+        /// Where.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The system refused something that every process gets.
+    #[error("the daemon cannot be started")]
+    System(#[from] io::Error),
+}
+
+/// Runs the daemon until it is told to end.
+///
+/// # Errors
+/// When it cannot start, or is not confined as it must be.
+pub fn run(config: &Path, loaded: Loaded) -> Result<ExitCode, RunError> {
+    let state = StateDir::new(&loaded.settings.state_dir);
+    state.become_owner()?;
+    state.create()?;
+    let _lock = Lock::take(&state)?;
+    canary::plant(&state)?;
+    let ground = Ground::survey(&loaded.settings)?;
+    let socket = state.control_socket();
+    let bound =
+        Bound::bind(&socket).map_err(|source| RunError::Socket { path: socket.display().to_string(), source })?;
+    let config = std::path::absolute(config)?;
+    let (profile, confined) = confine(&ground, &loaded, &config)?;
+    for warning in load::warnings(&loaded.settings).iter().chain(&confined.gaps) {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let ending = runtime.block_on(async {
+        let (supervisor, inbox) = supervisor(config, state, ground, profile, confined, loaded);
+        main_loop(supervisor, inbox, bound).await
+    })?;
+    match ending {
+        Ending::Asked => {
+            tracing::info!("demarc ends");
+            Ok(ExitCode::SUCCESS)
+        }
+        Ending::NotConfined => {
+            tracing::error!(
+                "a role is not confined as it must be; demarc ends and must not be started again like this"
+            );
+            Ok(ExitCode::from(EXIT_NOT_CONFINED))
+        }
+    }
+}
+
+fn confine(ground: &Ground, loaded: &Loaded, config: &Path) -> Result<(Profile, Confined), ConfineError> {
+    if ground.landlock.is_none() && loaded.settings.confinement == Confinement::BestEffort {
+        tracing::warn!(
+            "THIS KERNEL CANNOT CONFINE DEMARC: Landlock is missing or does not work. Nothing but the code keeps the \
+             roles from opening recordings. demarc goes on because confinement = \"best-effort\" is set."
+        );
+    }
+    let mut profile = layout::supervisor(ground, &loaded.settings, config);
+    // The planted canaries may lie where the supervisor must read; this one lies nowhere.
+    let nameless = canary::Nameless::make().filter(|_| !layout::covers(&profile.grants, &std::env::temp_dir()));
+    profile.forbidden.extend(nameless.iter().map(canary::Nameless::path));
+    let confined = confine::enter(&profile)?;
+    // What did not exist was not granted.
+    profile.grants.retain(|grant| grant.path.exists());
+    Ok((profile, confined))
+}
+
+fn supervisor(
+    config: std::path::PathBuf,
+    state: StateDir,
+    ground: Ground,
+    profile: Profile,
+    confined: Confined,
+    loaded: Loaded,
+) -> (Supervisor, Inbox) {
+    let (to_collector, collector) = mpsc::channel(MOST_EVENTS);
+    let (to_link, link) = mpsc::channel(MOST_EVENTS);
+    let do_not_track = std::env::var_os("DO_NOT_TRACK");
+    let https_proxy = std::env::var_os("HTTPS_PROXY").or_else(|| std::env::var_os("https_proxy"));
+    // Taken before the files are read, so that a change in between is seen later.
+    let watched_config = Watched::new(config.clone());
+    let watched_site = Watched::new(state.site_file());
+    let site = derive::read_site(&state.site_file());
+    let enrolled = site.as_ref().ok().and_then(Option::as_ref);
+    let upload = derive::upload(&loaded, do_not_track.as_deref());
+    let collector_settings = derive::collector(&loaded, &upload, enrolled, 1);
+    let link_settings = derive::link(&loaded, &upload, enrolled, https_proxy.as_deref(), 1);
+    if let Err(why) = &link_settings {
+        tracing::info!("no tunnel: {why}");
+    }
+    let supervisor = Supervisor {
+        config,
+        state,
+        ground,
+        granted: profile.grants,
+        confined,
+        started: SystemTime::now(),
+        do_not_track,
+        https_proxy,
+        loaded,
+        config_error: None,
+        upload,
+        site,
+        generation: 1,
+        collector_settings,
+        link_settings,
+        collector: Slot::new("collector", to_collector),
+        link: Slot::new("link", to_link),
+        link_port: None,
+        resolver: layout::resolver_identity(),
+        collected: None,
+        linked: None,
+        relay: Relay::default(),
+        watched_config,
+        watched_site,
+        waiting: Vec::new(),
+        ending: None,
+    };
+    (supervisor, Inbox { collector, link })
+}
+
+async fn main_loop(mut supervisor: Supervisor, mut inbox: Inbox, bound: Bound) -> io::Result<Ending> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let changed = Arc::new(Notify::new());
+    let site_file = supervisor.state.site_file();
+    let _watcher = wake_on_change(&[&supervisor.config, &site_file], Arc::clone(&changed));
+    let mut look = interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // A file that was just written is looked at again once it settled.
+    let mut look_again = None;
+    let (questions, mut asked) = mpsc::channel(MOST_EVENTS);
+    let serving = bound.serve(questions);
+    tokio::pin!(serving);
+    let mut now = Instant::now();
+    supervisor.handle(Happening::Due, now);
+    loop {
+        if let Some(ending) = supervisor.is_over() {
+            return Ok(ending);
+        }
+        let due = [supervisor.next_due(now), look_again].into_iter().flatten().min();
+        let happening = tokio::select! {
+            Some((incarnation, event)) = inbox.collector.recv() => Happening::Collector(incarnation, event),
+            Some((incarnation, event)) = inbox.link.recv() => Happening::Link(incarnation, event),
+            Some((request, answer)) = asked.recv() => Happening::Asked(request, answer),
+            _ = terminate.recv() => Happening::Stop,
+            _ = interrupt.recv() => Happening::Stop,
+            _ = hangup.recv() => Happening::Reload,
+            () = changed.notified() => {
+                look_again = Some(Instant::now() + SETTLED + Duration::from_millis(5));
+                Happening::Look
+            }
+            _ = look.tick() => Happening::Look,
+            () = at(due) => {
+                if look_again.is_some_and(|again| again <= Instant::now()) {
+                    look_again = None;
+                    Happening::Look
+                } else {
+                    Happening::Due
+                }
+            }
+            ended = &mut serving => return Err(ended.err().unwrap_or_else(|| io::Error::other("the control socket closed"))),
+        };
+        now = Instant::now();
+        supervisor.handle(happening, now);
+    }
+}
+
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}
