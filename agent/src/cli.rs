@@ -1,11 +1,8 @@
 //! The command line: one file a command below this one.
 
 pub mod role;
-<<<<<<< HEAD
-pub mod sent;
-=======
 pub mod run;
->>>>>>> 3959ebe (supervisor: starts, confines and restarts the roles, and tells them what the owner set)
+pub mod sent;
 
 use std::{
     io::{self, Write},
@@ -39,6 +36,8 @@ struct Cli {
 enum Command {
     /// Runs the daemon in the foreground until it is told to end.
     Run(run::RunArgs),
+    /// Shows and checks the ledger of everything that left.
+    Sent(sent::SentArgs),
     /// Takes one role of the daemon. The supervisor starts this; nobody types it.
     #[command(hide = true)]
     Role(role::RoleArgs),
@@ -68,6 +67,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let loaded = load::load(&cli.config)?;
     match &cli.command {
         Command::Run(args) => run::run(args, &cli.config, loaded),
+        Command::Sent(args) => sent::run(args, &loaded.settings),
         Command::Role(_) => unreachable!("handled above"),
     }
 }
