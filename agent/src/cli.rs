@@ -1,5 +1,6 @@
 //! The command line: one file a command below this one.
 
+pub mod preview;
 pub mod role;
 pub mod run;
 pub mod sent;

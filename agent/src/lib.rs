@@ -4,6 +4,7 @@
 
 pub mod call;
 pub mod cli;
+pub mod collector;
 pub mod confine;
 pub mod control;
 pub mod gate;

@@ -110,6 +110,16 @@ impl Outbox {
         self.write(&name, cleared.body().as_bytes()).map_err(self.failed("write a report"))
     }
 
+    /// Whether another report fits, whatever its size.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn has_room(&self) -> Result<bool, OutboxError> {
+        let waiting = self.list()?;
+        let bytes: u64 = waiting.iter().map(|there| there.bytes).sum();
+        Ok(waiting.len() < self.most_reports && bytes + MAX_BODY as u64 <= self.most_bytes)
+    }
+
     /// The reports that wait, oldest window first.
     ///
     /// # Errors

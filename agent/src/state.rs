@@ -150,6 +150,22 @@ pub struct Site {
     pub enrolled: u64,
 }
 
+impl Site {
+    /// Reads what is known of the enrollment; nothing before there was one.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read or understood.
+    pub fn load(state: &StateDir) -> Result<Option<Self>, StateError> {
+        let path = state.site_file();
+        let fail = |source| StateError { path: path.clone(), source };
+        match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| fail(error.into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(fail(error)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,302 @@
+//! The collector: reads call records, keeps the store, and passes reports through the gate. The pipeline stands here in order.
+
+pub mod books;
+pub mod feed;
+pub mod reporting;
+
+use std::{
+    ops::ControlFlow,
+    path::PathBuf,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use self::{
+    feed::{Feed, FeedError},
+    reporting::Reporting,
+};
+use crate::{
+    call::CallRules,
+    gate::Ledger,
+    ipc::{
+        CollectorSettings, CollectorStatus, FromCollector, ToCollector,
+        channel::{CollectorChannel, Receiver, Sender},
+    },
+    outbox::Outbox,
+    pbx::{tail::TailError, watch::Watch, zone::Zone},
+    settings::Source,
+    state::StateDir,
+    store::{SourceCounts, Store, StoreError},
+};
+
+/// The exit code that asks the supervisor for a new start with fresh rules: a rotated file is not reachable under the old ones.
+pub const EXIT_FRESH_RULES: u8 = 75;
+/// How often a portion that failed is tried again.
+const RETRY: Duration = Duration::from_secs(2);
+/// Even when nothing is due, the clock is looked at this often: it may have been set.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+/// The status is sent at most this often.
+const STATUS_PAUSE: Duration = Duration::from_secs(1);
+
+/// Why the collector ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to, or the supervisor is gone.
+    InOrder,
+    /// It needs to be confined anew to reach a file that was rotated into place.
+    NeedsFreshRules,
+}
+
+/// Follows the sources until it is told to stop. `machine_zone` is the machine's own zone, loaded before confinement.
+///
+/// # Errors
+/// When the store or the ledger cannot be opened at all. What fails later is tried again, and shown in the status.
+pub async fn run(channel: CollectorChannel, machine_zone: Zone) -> anyhow::Result<Ended> {
+    let (sender, mut receiver) = channel.split();
+    let settings = loop {
+        match receiver.recv().await? {
+            Some(ToCollector::Settings(settings)) => break *settings,
+            Some(ToCollector::Stop) | None => return Ok(Ended::InOrder),
+            Some(_) => {}
+        }
+    };
+    let mut collector = Collector::open(settings, machine_zone, sender)?;
+    collector.settings_in_force().await?;
+    collector.follow(&mut receiver).await
+}
+
+/// The pipeline and everything that it holds.
+struct Collector {
+    settings: CollectorSettings,
+    rules: CallRules,
+    machine_zone: Zone,
+    store: Store,
+    reporting: Reporting,
+    feeds: Vec<Feed>,
+    watch: Watch,
+    sender: Sender<FromCollector>,
+    troubles: Troubles,
+    /// Whether the status that was sent last is out of date.
+    stale: bool,
+    status_sent: Option<Instant>,
+}
+
+/// What is wrong beside the sources, in words; each kind once.
+#[derive(Default)]
+struct Troubles {
+    recovered: Option<String>,
+    sources: Option<String>,
+    reporting: Option<String>,
+}
+
+impl Collector {
+    fn open(settings: CollectorSettings, machine_zone: Zone, sender: Sender<FromCollector>) -> anyhow::Result<Self> {
+        let state = StateDir::new(&settings.state_dir);
+        let (mut store, recovered) = open_store(&state)?;
+        let ledger = Ledger::open(&state)?;
+        let outbox = Outbox::open(&state)?;
+        let reporting = Reporting::open(&mut store, ledger, outbox, &settings, recovered.is_some(), now())?;
+        let mut collector = Self {
+            rules: CallRules::new(&settings.pbx),
+            machine_zone,
+            store,
+            reporting,
+            feeds: Vec::new(),
+            watch: Watch::new(&paths(&settings)),
+            sender,
+            troubles: Troubles { recovered, ..Troubles::default() },
+            stale: true,
+            status_sent: None,
+            settings,
+        };
+        collector.open_feeds()?;
+        Ok(collector)
+    }
+
+    fn open_feeds(&mut self) -> anyhow::Result<()> {
+        self.feeds.clear();
+        for Source::AsteriskCsv { path, timezone } in &self.settings.pbx.source {
+            let zone = match timezone {
+                Some(name) => Zone::load(Some(name))?,
+                None => self.machine_zone.clone(),
+            };
+            self.feeds.push(Feed::open(path, zone, &self.store)?);
+        }
+        Ok(())
+    }
+
+    async fn settings_in_force(&mut self) -> anyhow::Result<()> {
+        let generation = self.settings.generation;
+        Ok(self.sender.send(&FromCollector::Applied { generation }).await?)
+    }
+
+    /// The loop: read what is there, do what is due, tell, and wait for whatever comes first.
+    async fn follow(&mut self, receiver: &mut Receiver<ToCollector>) -> anyhow::Result<Ended> {
+        loop {
+            let Ok(more) = self.read_portions() else { return Ok(Ended::NeedsFreshRules) };
+            let due = self.keep_books().min(self.tell().await?);
+            let wait = if more { Duration::ZERO } else { due };
+            tokio::select! {
+                biased;
+                message = receiver.recv() => match message? {
+                    Some(message) => if self.obey(message).await?.is_break() { return Ok(Ended::InOrder) },
+                    // The supervisor is gone, and with it whoever could tell us to stop.
+                    None => return Ok(Ended::InOrder),
+                },
+                () = self.watch.changed() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Takes one portion of each source into the store, and says whether any has more.
+    fn read_portions(&mut self) -> Result<bool, NotReachable> {
+        let mut more = false;
+        self.troubles.sources = None;
+        for feed in &mut self.feeds {
+            let reporting = &self.reporting;
+            match feed.pump(&mut self.store, &self.rules, |first_sight| reporting.reportable_from(first_sight, now())) {
+                Ok(portion) => {
+                    more |= portion.more;
+                    self.stale |= portion.moved;
+                }
+                Err(FeedError::Source(TailError::NotReachable { .. })) if feed.came_later() => return Err(NotReachable),
+                Err(FeedError::Source(_)) => self.stale = true,
+                Err(FeedError::Store(error)) => {
+                    self.stale = true;
+                    self.troubles.sources = Some(error.to_string());
+                }
+            }
+        }
+        Ok(more)
+    }
+
+    /// Settles calls and closes windows; says how long nothing will be due.
+    fn keep_books(&mut self) -> Duration {
+        let moment = now();
+        let troubled = self.troubles.sources.is_some();
+        match self.reporting.tick(&mut self.store, moment) {
+            Ok(until) => {
+                self.stale |= self.troubles.reporting.take().is_some();
+                let due = Duration::from_secs(until.saturating_sub(moment)).min(LONGEST_SLEEP);
+                if troubled { due.min(RETRY) } else { due }
+            }
+            Err(error) => {
+                self.stale = true;
+                self.troubles.reporting = Some(format!("{error:#}"));
+                RETRY
+            }
+        }
+    }
+
+    /// Does what the supervisor says.
+    async fn obey(&mut self, message: ToCollector) -> anyhow::Result<ControlFlow<()>> {
+        match message {
+            ToCollector::Settings(settings) => self.adopt(*settings).await?,
+            ToCollector::Receipt(receipt) => {
+                if let Err(error) = self.reporting.receipt(&receipt, now()) {
+                    self.troubles.reporting = Some(format!("{error:#}"));
+                }
+            }
+            ToCollector::Refused { report, reason } => {
+                if let Err(error) = self.reporting.refused(report, reason, now()) {
+                    self.troubles.reporting = Some(format!("{error:#}"));
+                }
+            }
+            ToCollector::Record(record) => match self.reporting.record(&record, now()) {
+                Ok(()) => self.sender.send(&FromCollector::Recorded { number: record.number }).await?,
+                // No answer: the link must not send what is not in the ledger.
+                Err(error) => self.troubles.reporting = Some(error.to_string()),
+            },
+            ToCollector::Stop => return Ok(ControlFlow::Break(())),
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Takes over changed settings. They are said to be in force only when they are.
+    async fn adopt(&mut self, settings: CollectorSettings) -> anyhow::Result<()> {
+        let pbx_changed = settings.pbx != self.settings.pbx;
+        self.settings = settings;
+        self.stale = true;
+        if pbx_changed {
+            self.rules = CallRules::new(&self.settings.pbx);
+            self.watch = Watch::new(&paths(&self.settings));
+            self.open_feeds()?;
+        }
+        match self.reporting.adopt(&mut self.store, &self.settings, now()) {
+            Ok(()) => self.settings_in_force().await,
+            Err(error) => {
+                // The supervisor starts us anew, and a start takes over the same settings first.
+                Err(error.context("the changed settings cannot be put in force"))
+            }
+        }
+    }
+
+    /// Tells the link of a changed outbox at once, and the supervisor of a changed status once a second at most.
+    /// Says how long to wait before there is more to tell.
+    async fn tell(&mut self) -> anyhow::Result<Duration> {
+        if self.reporting.take_outbox_changed() {
+            self.stale = true;
+            self.sender.send(&FromCollector::OutboxChanged).await?;
+        }
+        if !self.stale {
+            return Ok(LONGEST_SLEEP);
+        }
+        let pause = self.status_sent.map_or(Duration::ZERO, |when| STATUS_PAUSE.saturating_sub(when.elapsed()));
+        if pause.is_zero() {
+            let status = self.status();
+            self.sender.send(&FromCollector::Status(Box::new(status))).await?;
+            self.status_sent = Some(Instant::now());
+            self.stale = false;
+            return Ok(LONGEST_SLEEP);
+        }
+        Ok(pause)
+    }
+
+    fn status(&mut self) -> CollectorStatus {
+        let counts = self.store.counts().unwrap_or_default();
+        let (waiting_calls, outbox, window_closes) = self.reporting.waiting(&self.store).unwrap_or_default();
+        let none = SourceCounts::default();
+        let counts_of = |feed: &Feed| counts.sources.iter().find(|source| source.path == feed.path()).unwrap_or(&none);
+        let sources = self.feeds.iter().map(|feed| feed.status(counts_of(feed))).collect();
+        let troubles = &self.troubles;
+        let troubles = [&troubles.recovered, &troubles.sources, &troubles.reporting];
+        CollectorStatus {
+            sources,
+            calls: counts.calls,
+            quarantined: counts.quarantined,
+            waiting_calls,
+            outbox,
+            window_closes,
+            troubles: troubles.into_iter().flatten().cloned().collect(),
+        }
+    }
+}
+
+/// A rotated file is not reachable under the rules that this process was confined with.
+struct NotReachable;
+
+/// Opens the store. A file that is corrupt is set aside and a fresh one begun; the owner is told in words.
+fn open_store(state: &StateDir) -> anyhow::Result<(Store, Option<String>)> {
+    match Store::open(state) {
+        Ok(store) => Ok((store, None)),
+        Err(StoreError::Corrupt { .. }) => {
+            let aside = Store::set_aside(state, now())?;
+            let words = format!(
+                "the store was corrupt: it lies in {} now, and a new one was begun from the call records that are still there",
+                aside.display()
+            );
+            tracing::error!("{words}");
+            Ok((Store::open(state)?, Some(words)))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn paths(settings: &CollectorSettings) -> Vec<PathBuf> {
+    settings.pbx.source.iter().map(|Source::AsteriskCsv { path, .. }| path.clone()).collect()
+}
+
+/// Seconds since 1970 in UTC. A clock before 1970 counts as 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,143 @@
+//! One source of call records on its way into the store.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    call::CallRules,
+    ipc::SourceStatus,
+    pbx::{
+        leg::Row,
+        tail::{Tail, TailError},
+        zone::Zone,
+    },
+    store::{SourceCounts, Store, StoreError},
+};
+
+/// A source that is followed.
+pub struct Feed {
+    path: PathBuf,
+    zone: Zone,
+    tail: Tail,
+    /// Whether what lay there at the start is still being read.
+    backlog: bool,
+    /// Whether the store had never heard of the source, and its past is still being read.
+    first_sight: bool,
+    trouble: Option<String>,
+    /// Whether this process has looked at the place of the file before, and was let in or found nothing there.
+    looked: bool,
+}
+
+/// What became of a portion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Portion {
+    /// Whether anything was read.
+    pub moved: bool,
+    /// Whether there is more to read at once.
+    pub more: bool,
+}
+
+/// Why a source did not get on.
+#[derive(Debug, thiserror::Error)]
+pub enum FeedError {
+    /// The source cannot be read; the others go on.
+    #[error(transparent)]
+    Source(#[from] TailError),
+    /// The store cannot take rows; nothing is lost, since the position did not move either.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Feed {
+    /// Follows a file from where the store knows it to have been read.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn open(path: &Path, zone: Zone, store: &Store) -> Result<Self, StoreError> {
+        let position = store.source_position(path)?;
+        let first_sight = position.is_none();
+        let tail = Tail::new(path, zone.clone(), position);
+        Ok(Self { path: path.to_owned(), zone, tail, backlog: true, first_sight, trouble: None, looked: false })
+    }
+
+    /// Whether another start could reach a file that this process may not open: one that came to its place since this
+    /// process was confined. Otherwise it is the file's mode that keeps us out, and a new start changes nothing.
+    pub fn came_later(&self) -> bool {
+        self.looked
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes over one portion of rows in one transaction.
+    ///
+    /// `reportable_from` is asked for the moment before which a call of the backlog may not be reported.
+    ///
+    /// # Errors
+    /// See [`FeedError`]. Nothing of the portion is in the store then, and it is read again.
+    pub fn pump(
+        &mut self,
+        store: &mut Store,
+        rules: &CallRules,
+        reportable_from: impl Fn(bool) -> u64,
+    ) -> Result<Portion, FeedError> {
+        let from = if self.backlog { reportable_from(self.first_sight) } else { 0 };
+        match self.take_portion(store, rules, from) {
+            Ok(portion) => {
+                if !portion.more {
+                    self.backlog = false;
+                    self.first_sight = false;
+                }
+                self.trouble = None;
+                self.looked = true;
+                Ok(portion)
+            }
+            Err(error) => {
+                self.trouble = Some(error.to_string());
+                if let FeedError::Store(_) = error {
+                    self.tail = Tail::new(&self.path, self.zone.clone(), store.source_position(&self.path)?);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn take_portion(&mut self, store: &mut Store, rules: &CallRules, from: u64) -> Result<Portion, FeedError> {
+        let mut batch = store.batch(rules)?;
+        let progress = self.tail.poll(&mut |row| match row {
+            Row::Leg(leg) => batch.leg(&leg, from),
+            Row::Repeat => batch.repeat(),
+            Row::Malformed { bytes, why } => batch.malformed(bytes, why),
+        })?;
+        if progress.moved {
+            batch.position(&self.path, &self.tail.position());
+            batch.commit(super::now())?;
+        }
+        Ok(Portion { moved: progress.moved, more: progress.more })
+    }
+
+    /// What `demarc status` shows of the source.
+    pub fn status(&self, counts: &SourceCounts) -> SourceStatus {
+        SourceStatus {
+            path: self.path.clone(),
+            rows: counts.rows,
+            malformed: counts.malformed,
+            duplicates: counts.duplicates,
+            last_read: counts.last_read,
+            trouble: self.trouble.clone().or_else(|| self.tail.trouble()),
+            advice: advice(counts),
+        }
+    }
+}
+
+/// What the owner could set in Asterisk so that calls are grouped with certainty.
+fn advice(counts: &SourceCounts) -> Option<String> {
+    (counts.unlinked > 0).then(|| {
+        format!(
+            "{} of {} rows do not say which call they belong to, so that a call with several rows is counted several times; \
+             newcdrcolumns=yes and loguniqueid=yes in the [csv] section of cdr.conf mend that",
+            counts.unlinked, counts.rows
+        )
+    })
+}
