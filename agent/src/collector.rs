@@ -7,6 +7,7 @@ pub mod reporting;
 use std::{
     ops::ControlFlow,
     path::PathBuf,
+    process::ExitCode,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -18,7 +19,7 @@ use crate::{
     call::CallRules,
     gate::Ledger,
     ipc::{
-        CollectorSettings, CollectorStatus, FromCollector, ToCollector,
+        CollectorSettings, CollectorStatus, EXIT_FRESH_RULES, FromCollector, ToCollector,
         channel::{CollectorChannel, Receiver, Sender},
     },
     outbox::Outbox,
@@ -28,8 +29,6 @@ use crate::{
     store::{SourceCounts, Store, StoreError},
 };
 
-/// The exit code that asks the supervisor for a new start with fresh rules: a rotated file is not reachable under the old ones.
-pub const EXIT_FRESH_RULES: u8 = 75;
 /// How often a portion that failed is tried again.
 const RETRY: Duration = Duration::from_secs(2);
 /// Even when nothing is due, the clock is looked at this often: it may have been set.
@@ -44,6 +43,16 @@ pub enum Ended {
     InOrder,
     /// It needs to be confined anew to reach a file that was rotated into place.
     NeedsFreshRules,
+}
+
+impl Ended {
+    /// What the supervisor is told by the end of the process.
+    pub fn exit_code(self) -> ExitCode {
+        match self {
+            Self::InOrder => ExitCode::SUCCESS,
+            Self::NeedsFreshRules => ExitCode::from(EXIT_FRESH_RULES),
+        }
+    }
 }
 
 /// Follows the sources until it is told to stop. `machine_zone` is the machine's own zone, loaded before confinement.

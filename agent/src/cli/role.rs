@@ -6,12 +6,14 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use crate::{
+    collector,
     confine::{self, Profile, prove},
     ipc::{
         EXIT_NOT_CONFINED, FromCollector, FromLink,
         channel::{self, Channel},
     },
     log,
+    pbx::zone::Zone,
 };
 
 /// Arguments of `demarc role`.
@@ -49,6 +51,11 @@ pub fn run(args: &RoleArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     log::start(name);
+    // The zone lies in a file that a confined role cannot open.
+    let machine_zone = Zone::load(None).unwrap_or_else(|error| {
+        tracing::warn!("{error}; times of call records count as UTC");
+        Zone::utc()
+    });
     let profile: Profile = channel::recv_blocking(&mut socket)?;
     let confined = match confine::enter(&profile) {
         Ok(confined) => confined,
@@ -64,30 +71,16 @@ pub fn run(args: &RoleArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
         match args.role {
-            Role::Collector => serve_collector(Channel::new(socket)?).await,
-            _ => serve_link(Channel::new(socket)?).await,
+            Role::Collector => Ok(collector::run(Channel::new(socket)?, machine_zone).await?.exit_code()),
+            _ => serve_link(Channel::new(socket)?).await.map(|()| ExitCode::SUCCESS),
         }
     });
     // A task that still waits for the disk or for a name server must not hold up the end.
     runtime.shutdown_background();
-    if let Err(error) = &ended {
+    Ok(ended.unwrap_or_else(|error| {
         tracing::error!("{error:#}");
-    }
-    Ok(if ended.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-async fn serve_collector(mut channel: channel::CollectorChannel) -> anyhow::Result<()> {
-    use crate::ipc::ToCollector;
-    while let Some(message) = channel.recv().await? {
-        match message {
-            ToCollector::Settings(settings) => {
-                channel.send(&FromCollector::Applied { generation: settings.generation }).await?
-            }
-            ToCollector::Stop => break,
-            _ => {}
-        }
-    }
-    Ok(())
+        ExitCode::FAILURE
+    }))
 }
 
 async fn serve_link(mut channel: channel::LinkChannel) -> anyhow::Result<()> {

@@ -16,7 +16,6 @@ use crate::{
 /// A source that is followed.
 pub struct Feed {
     path: PathBuf,
-    zone: Zone,
     tail: Tail,
     /// Whether what lay there at the start is still being read.
     backlog: bool,
@@ -55,8 +54,8 @@ impl Feed {
     pub fn open(path: &Path, zone: Zone, store: &Store) -> Result<Self, StoreError> {
         let position = store.source_position(path)?;
         let first_sight = position.is_none();
-        let tail = Tail::new(path, zone.clone(), position);
-        Ok(Self { path: path.to_owned(), zone, tail, backlog: true, first_sight, trouble: None, looked: false })
+        let tail = Tail::new(path, zone, position);
+        Ok(Self { path: path.to_owned(), tail, backlog: true, first_sight, trouble: None, looked: false })
     }
 
     /// Whether another start could reach a file that this process may not open: one that came to its place since this
@@ -96,7 +95,7 @@ impl Feed {
             Err(error) => {
                 self.trouble = Some(error.to_string());
                 if let FeedError::Store(_) = error {
-                    self.tail = Tail::new(&self.path, self.zone.clone(), store.source_position(&self.path)?);
+                    self.tail.go_back(store.source_position(&self.path)?);
                 }
                 Err(error)
             }
@@ -104,17 +103,20 @@ impl Feed {
     }
 
     fn take_portion(&mut self, store: &mut Store, rules: &CallRules, from: u64) -> Result<Portion, FeedError> {
+        let before = self.tail.position();
         let mut batch = store.batch(rules)?;
         let progress = self.tail.poll(&mut |row| match row {
             Row::Leg(leg) => batch.leg(&leg, from),
             Row::Repeat => batch.repeat(),
             Row::Malformed { bytes, why } => batch.malformed(bytes, why),
         })?;
-        if progress.moved {
-            batch.position(&self.path, &self.tail.position());
+        let position = self.tail.position();
+        let moved = progress.rows > 0 || position != before;
+        if moved {
+            batch.position(&self.path, &position);
             batch.commit(super::now())?;
         }
-        Ok(Portion { moved: progress.moved, more: progress.more })
+        Ok(Portion { moved, more: progress.more })
     }
 
     /// What `demarc status` shows of the source.
