@@ -187,7 +187,7 @@ impl Call {
         Self {
             start: leg.start,
             end: leg.end,
-            person: leg.answer.filter(|_| by_person),
+            person: by_person.then_some(answer),
             talk,
             rows: row.into_iter().collect(),
             nameless_rows: u32::from(row.is_none()),

@@ -1,6 +1,8 @@
 //! The command line: one file a command below this one.
 
 pub mod preview;
+pub mod import;
+pub mod report;
 pub mod role;
 pub mod run;
 pub mod sent;
@@ -37,6 +39,10 @@ struct Cli {
 enum Command {
     /// Runs the daemon in the foreground until it is told to end.
     Run(run::RunArgs),
+    /// Reads old call record files into the local figures. Imported calls are never reported to the vendor.
+    Import(import::ImportArgs),
+    /// Prints how many calls there were, how long people talked and how long callers waited.
+    Report(report::ReportArgs),
     /// Shows and checks the ledger of everything that left.
     Sent(sent::SentArgs),
     /// Takes one role of the daemon. The supervisor starts this; nobody types it.
@@ -68,6 +74,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let loaded = load::load(&cli.config)?;
     match &cli.command {
         Command::Run(args) => run::run(args, &cli.config, loaded),
+        Command::Import(args) => import::run(args, &loaded.settings).map(|()| ExitCode::SUCCESS),
+        Command::Report(args) => report::run(args, &loaded.settings).map(|()| ExitCode::SUCCESS),
         Command::Sent(args) => sent::run(args, &loaded.settings),
         Command::Role(_) => unreachable!("handled above"),
     }

@@ -35,7 +35,7 @@ pub use self::{
     read::{Counts, Quarantined, RollupRow, SourceCounts, Texts},
     settle::Reporting,
 };
-use self::{error::Fault, names::NameTable};
+use self::{error::Fault, files::Expected, names::NameTable};
 use crate::{
     call::CallRules,
     pbx::{Leg, MalformedReason, Position},
@@ -49,9 +49,9 @@ pub struct Store {
     connection: Connection,
     path: PathBuf,
     names: NameTable,
-    /// The position of each source as this process saw or wrote it last, in the form in which it is stored. Where
-    /// the stored one is another at commit, somebody else has read on.
-    expected: RefCell<HashMap<PathBuf, Option<String>>>,
+    /// What this process saw or wrote last of each source. Where something else stands at commit, somebody else has
+    /// read on.
+    expected: RefCell<HashMap<PathBuf, Expected>>,
     /// When old calls were last forgotten.
     pruned: u64,
 }

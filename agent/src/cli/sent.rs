@@ -71,11 +71,11 @@ fn entries(state: &StateDir) -> anyhow::Result<Entries> {
 }
 
 fn list(state: &StateDir, as_json: bool, out: &mut impl Write) -> anyhow::Result<()> {
-    // Receipts follow their reports, so that they have to be known before the first report is shown.
+    // Receipts follow their reports, so that they have to be known before the first report is shown. Where the ledger
+    // cannot be read on, the list ends too, and says so.
     let mut confirmed = std::collections::HashSet::new();
-    for placed in entries(state)? {
-        let entry = placed?.entry;
-        if let (Kind::Receipt, Some(report)) = (entry.kind(), entry.about.report()) {
+    for placed in entries(state)?.map_while(Result::ok) {
+        if let (Kind::Receipt, Some(report)) = (placed.entry.kind(), placed.entry.about.report()) {
             confirmed.insert(report);
         }
     }
@@ -89,8 +89,15 @@ fn list(state: &StateDir, as_json: bool, out: &mut impl Write) -> anyhow::Result
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(["seq", "time", "kind", "bytes", "about", "receipt"]);
+    let mut unreadable = None;
     for placed in entries(state)? {
-        let entry = placed?.entry;
+        let entry = match placed {
+            Ok(placed) => placed.entry,
+            Err(error) => {
+                unreadable = Some(error);
+                break;
+            }
+        };
         let receipt = receipt_of(&entry).map_or("", |there| if there { "yes" } else { "no" });
         table.add_row([
             &entry.seq.to_string(),
@@ -101,15 +108,19 @@ fn list(state: &StateDir, as_json: bool, out: &mut impl Write) -> anyhow::Result
             receipt,
         ]);
     }
-    if table.row_count() == 0 {
+    if table.row_count() == 0 && unreadable.is_none() {
         return Ok(writeln!(out, "Nothing has left: the ledger has no entries.")?);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
     }
     for column in [0, 3] {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    Ok(writeln!(out, "{}", table.trim_fmt())?)
+    writeln!(out, "{}", table.trim_fmt())?;
+    unreadable.map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// One entry at a time, so that a long ledger needs no memory.
@@ -337,13 +348,13 @@ mod tests {
         let receipt_bytes = Entries::open(&state.ledger()).unwrap().nth(2).unwrap().unwrap().entry.bytes.len();
         let text = printed(|out| list(&state, false, out).unwrap()).replace(&receipt_bytes.to_string(), "NNN");
         expect![[r#"
-             seq  time                  kind       bytes  about                                      receipt
-               1  2026-11-22T09:00:00Z  report      4096  abababab from 2026-11-22T00:00:00Z for 1d  yes
-               2  2026-11-22T09:00:00Z  report      4096  cdcdcdcd from 2026-11-22T00:00:00Z for 1d  no
-               3  2026-11-22T09:01:00Z  receipt      NNN  abababab
-               4  2026-11-22T09:01:00Z  hello          2
-               5  2026-11-22T09:01:00Z  consent        0  uploads from on to off by command
-               6  2026-11-22T09:01:00Z  withdrawn      0  cdcdcdcd
+            seq  time                  kind       bytes  about                                      receipt
+              1  2026-11-22T09:00:00Z  report      4096  abababab from 2026-11-22T00:00:00Z for 1d  yes
+              2  2026-11-22T09:00:00Z  report      4096  cdcdcdcd from 2026-11-22T00:00:00Z for 1d  no
+              3  2026-11-22T09:01:00Z  receipt      NNN  abababab
+              4  2026-11-22T09:01:00Z  hello          2
+              5  2026-11-22T09:01:00Z  consent        0  uploads from on to off by command
+              6  2026-11-22T09:01:00Z  withdrawn      0  cdcdcdcd
         "#]]
         .assert_eq(&text);
     }
@@ -381,6 +392,8 @@ mod tests {
         expect!["The ledger is whole: 6 entries, 2 reports, 0 receipts good. 1 receipt could not be checked: this site is not enrolled, so the hub's key is not known."].assert_eq(first_line);
         let ledger = std::fs::read_to_string(state.ledger()).unwrap();
         std::fs::write(state.ledger(), ledger.replacen("\"off", "\"oof", 1).replacen("hello", "hallo", 1)).unwrap();
+        let upto_the_break = printed(|out| assert!(list(&state, false, out).is_err()));
+        assert_eq!(upto_the_break.lines().count(), 4, "a heading and three entries: {upto_the_break}");
         let text = printed(|out| assert_eq!(check(&state, true, out).unwrap(), ExitCode::FAILURE));
         let broken: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!((&broken["whole"], &broken["seq"]), (&json!(false), &json!(4)));

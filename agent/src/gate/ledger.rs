@@ -48,8 +48,18 @@ pub struct Ledger {
 struct Known {
     report: ReportId,
     offset: u64,
-    /// Whether a receipt, a refusal or a withdrawal stands in the ledger too.
-    settled: bool,
+    /// Whether a receipt, a refusal, a withdrawal stand in the ledger too.
+    said: [bool; 3],
+}
+
+impl Known {
+    fn said(&self, kind: Kind) -> bool {
+        said_place(kind).is_some_and(|place| self.said[place])
+    }
+}
+
+fn said_place(kind: Kind) -> Option<usize> {
+    [Kind::Receipt, Kind::Refused, Kind::Withdrawn].into_iter().position(|said| said == kind)
 }
 
 /// What came of entering a report.
@@ -150,17 +160,19 @@ impl Ledger {
         })
     }
 
-    /// Enters what was said of a report (a receipt, a refusal, a withdrawal), unless the last such word of the same
-    /// kind is already there with the same bytes: a hub repeats its receipt when it did not hear that we have it.
+    /// Enters what was said of a report (a receipt, a refusal, a withdrawal), unless the same was said before: a hub
+    /// repeats its receipt when it did not hear that we have it.
     ///
     /// # Errors
     /// As [`Ledger::append`].
     pub fn settle(&mut self, now: u64, draft: Draft) -> Result<(), LedgerError> {
         self.locked(|ledger| {
             ledger.catch_up()?;
-            let settled =
-                draft.about.report().is_some_and(|report| ledger.known(report).is_some_and(|known| known.settled));
-            if settled { Ok(()) } else { ledger.write(now, draft).map(drop) }
+            let known = draft.about.report().and_then(|report| ledger.known(report));
+            match known.is_some_and(|known| known.said(draft.about.kind())) {
+                true => Ok(()),
+                false => ledger.write(now, draft).map(drop),
+            }
         })
     }
 
@@ -178,7 +190,7 @@ impl Ledger {
 
     /// Reports, of the latest thousand, that were entered and have neither a receipt nor a refusal nor a withdrawal.
     pub fn unsettled(&self) -> Vec<ReportId> {
-        self.reports.iter().filter(|known| !known.settled).map(|known| known.report).collect()
+        self.reports.iter().filter(|known| known.said == [false; 3]).map(|known| known.report).collect()
     }
 
     /// All entries, oldest first.
@@ -258,6 +270,7 @@ impl Ledger {
         if there.is_some_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino())) {
             return Ok(());
         }
+        tracing::warn!("the ledger was moved aside; a new one begins");
         let directory = self.path.parent().unwrap_or(Path::new("."));
         self.file = open_or_create(directory, &self.path).map_err(failed("open", &self.path))?;
         self.file.lock().map_err(failed("lock", &self.path))?;
@@ -292,11 +305,12 @@ impl Ledger {
                 if self.reports.len() == REMEMBERED {
                     self.reports.pop_front();
                 }
-                self.reports.push_back(Known { report, offset, settled: false });
+                self.reports.push_back(Known { report, offset, said: [false; 3] });
             }
-            (_, Some(report)) => {
-                if let Some(known) = self.reports.iter_mut().rev().find(|known| known.report == report) {
-                    known.settled = true;
+            (kind, Some(report)) => {
+                let known = self.reports.iter_mut().rev().find(|known| known.report == report);
+                if let (Some(known), Some(place)) = (known, said_place(kind)) {
+                    known.said[place] = true;
                 }
             }
             (_, None) => {}

@@ -222,6 +222,7 @@ fn receipts_count_only_for_what_left_and_by_the_hubs_hand() {
     ledger.settle(9, Draft::receipt(&bench.receipt(&cleared))).unwrap();
     ledger.settle(9, Draft::receipt(&bench.receipt(&cleared))).unwrap();
     assert_eq!(ledger.unsettled(), []);
+    assert_eq!(bench.open().unsettled(), []);
     let whole = bench.verify().unwrap();
     assert_eq!((whole.entries, whole.reports, whole.receipts, whole.unchecked), (2, 1, 1, 0));
     let keyless = verify(&bench.path(), None).unwrap();
@@ -250,6 +251,41 @@ fn receipts_count_only_for_what_left_and_by_the_hubs_hand() {
     bench.enter(&mut ledger, 4, 1);
     let again = bench.verify().unwrap();
     assert_eq!((again.receipts, again.unchecked), (1, 1));
+}
+
+#[test]
+fn what_was_said_of_a_report_is_entered_once_each() {
+    let bench = Bench::new();
+    let mut ledger = bench.open();
+    let cleared = send(&mut ledger, 1);
+    ledger.settle(9, Draft::withdrawn(cleared.id())).unwrap();
+    ledger.settle(9, Draft::withdrawn(cleared.id())).unwrap();
+    // It was on its way when it was withdrawn, and did arrive: the owner must be able to read that.
+    let mut again = bench.open();
+    again.settle(9, Draft::receipt(&bench.receipt(&cleared))).unwrap();
+    again.settle(9, Draft::receipt(&bench.receipt(&cleared))).unwrap();
+    assert_eq!(bench.verify().map(|whole| (whole.entries, whole.receipts)), Ok((3, 1)));
+}
+
+#[test]
+fn everybody_can_check_it_with_the_tools_at_hand() {
+    let bench = Bench::new();
+    let mut ledger = bench.open();
+    let cleared = send(&mut ledger, 1);
+    bench.enter(&mut ledger, 3, 1);
+    let shell = |command: &str| {
+        let path = bench.path();
+        let output = std::process::Command::new("sh").arg("-c").arg(command).arg("sh").arg(path).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for (line, placed) in (1..).zip(ledger.entries().unwrap()) {
+        let hash = shell(&format!("sed -n {line}p \"$1\" | head -c -76 | sha256sum"));
+        assert_eq!(hash.split(' ').next().unwrap(), placed.unwrap().entry.hash.to_string());
+    }
+    let first: serde_json::Value = serde_json::from_str(&shell("sed -n 1p \"$1\"")).unwrap();
+    let second: serde_json::Value = serde_json::from_str(&shell("sed -n 2p \"$1\"")).unwrap();
+    assert_eq!(second["prev"], first["hash"]);
+    assert_eq!(first["bytes"], cleared.body());
 }
 
 #[test]

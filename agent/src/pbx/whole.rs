@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use super::{
     leg::Row,
-    position::{PREFIX, fingerprint},
+    position::{PREFIX, Position, fingerprint},
     reader::{RowReader, Taken},
     scanner::MAX_RECORD,
     zone::Zone,
@@ -46,6 +46,24 @@ impl<R: Read> Whole<R> {
             consumed: 0,
             head: Vec::new(),
         }
+    }
+
+    /// Goes on in a file that was read before: `input` stands at the position's offset already, and `head` holds the
+    /// file's first bytes.
+    pub fn resume(input: R, zone: Zone, position: &Position, mut head: Vec<u8>) -> Self {
+        let mut whole = Self::new(input, zone);
+        whole.reader.remember((position.last_end, position.twice));
+        whole.consumed = position.offset;
+        head.truncate(PREFIX.min(usize::try_from(position.offset).unwrap_or(PREFIX)));
+        whole.head = head;
+        whole
+    }
+
+    /// How far the file was read, from which [`Whole::resume`] goes on. Which file it is, the caller knows.
+    pub fn position(&self) -> Position {
+        let (prefix_len, prefix_hash) = self.fingerprint();
+        let (last_end, twice) = self.reader.memory();
+        Position { offset: self.consumed, prefix_len, prefix_hash, last_end, twice, ..Position::default() }
     }
 
     /// Delivers the rows of the next half megabyte. The caller may commit them before it asks for more.

@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rusqlite::{OptionalExtension, Transaction};
+use rusqlite::{Connection, OptionalExtension, Transaction};
 
 use super::{
     Origin, Pending, Store, StoreError,
@@ -40,6 +40,17 @@ pub struct Known {
 enum Record {
     Source(PathBuf),
     File { prefix_hash: [u8; 32], prefix_len: u32 },
+}
+
+/// What a process expects the store to know of a source.
+#[derive(Clone, PartialEq)]
+pub(super) enum Expected {
+    /// Nothing, of the file neither.
+    Nothing,
+    /// That position, as it is stored.
+    Source(String),
+    /// That position, as it is stored for a file that was imported before anybody followed it.
+    Import(String),
 }
 
 impl Known {
@@ -73,23 +84,27 @@ impl Store {
             .prepare_cached("SELECT position FROM source WHERE path = ?1")
             .and_then(|mut statement| statement.query_row([source.as_os_str().as_bytes()], |row| row.get(0)).optional())
             .map_err(|error| self.fault(error))?;
-        let position = stored.as_deref().map(parse).transpose().map_err(|error| self.fault(error))?;
-        let known = position.is_some();
-        self.expected.borrow_mut().insert(source.to_owned(), stored);
-        if known { Ok(position) } else { self.imported_position(source) }
+        let (position, expected) = match stored {
+            Some(stored) => (Some(parse(&stored).map_err(|error| self.fault(error))?), Expected::Source(stored)),
+            None => match self.imported(source)? {
+                Some((position, stored)) => (Some(position), Expected::Import(stored)),
+                None => (None, Expected::Nothing),
+            },
+        };
+        self.expected.borrow_mut().insert(source.to_owned(), expected);
+        Ok(position)
     }
 
-    fn imported_position(&self, source: &Path) -> Result<Option<Position>, StoreError> {
+    fn imported(&self, source: &Path) -> Result<Option<(Position, String)>, StoreError> {
         // Whether and why a source cannot be read is for its reader to say.
         let Ok((head, metadata)) = File::open(source).and_then(|mut file| Ok((head_of(&mut file)?, file.metadata()?)))
         else {
             return Ok(None);
         };
-        Ok(self.known(&head, metadata.len())?.map(|known| Position {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            older: Vec::new(),
-            ..known.position
+        let known = self.known(&head, metadata.len())?.filter(|known| known.source().is_none());
+        Ok(known.map(|Known { position, stored, .. }| {
+            let (device, inode, older) = (metadata.dev(), metadata.ino(), Vec::new());
+            (Position { device, inode, older, ..position }, stored)
         }))
     }
 
@@ -98,40 +113,39 @@ impl Store {
     /// # Errors
     /// When the store cannot be read.
     pub fn known(&self, head: &[u8], length: u64) -> Result<Option<Known>, StoreError> {
-        let mut found = Vec::new();
-        self.each_known(|known| {
-            let mark = known.position.mark();
-            if mark.prefix_len > 0 && mark.matches(head) {
-                found.push(known);
-            }
-        })
-        .map_err(|error| self.fault(error))?;
-        // The longer the beginning that is the same, the surer; of equals the one that was read further.
-        // A file shorter than what was read is an earlier copy of it: all of it was read.
-        Ok(found.into_iter().max_by_key(|known| {
-            let position = &known.position;
-            (position.prefix_len, position.offset <= length, position.offset, known.source().is_some())
-        }))
+        best(&self.connection, head, length).map_err(|error| self.fault(error))
     }
+}
 
-    fn each_known(&self, mut visit: impl FnMut(Known)) -> rusqlite::Result<()> {
-        let mut sources = self.connection.prepare_cached("SELECT path, position FROM source")?;
-        let mut rows = sources.query([])?;
-        while let Some(row) = rows.next()? {
-            let path = PathBuf::from(OsStr::from_bytes(row.get_ref(0)?.as_blob()?));
-            let stored: String = row.get(1)?;
-            visit(Known { position: parse(&stored)?, record: Record::Source(path), stored });
-        }
-        let mut files = self.connection.prepare_cached("SELECT position FROM file")?;
-        let mut rows = files.query([])?;
-        while let Some(row) = rows.next()? {
-            let stored: String = row.get(0)?;
-            let position = parse(&stored)?;
-            let record = Record::File { prefix_hash: position.prefix_hash, prefix_len: position.prefix_len };
-            visit(Known { position, record, stored });
+fn best(connection: &Connection, head: &[u8], length: u64) -> rusqlite::Result<Option<Known>> {
+    let mut found = Vec::new();
+    let mut consider = |stored: String, source: Option<PathBuf>| -> rusqlite::Result<()> {
+        let position = parse(&stored)?;
+        if position.prefix_len > 0 && position.mark().matches(head) {
+            let record = match source {
+                Some(path) => Record::Source(path),
+                None => Record::File { prefix_hash: position.prefix_hash, prefix_len: position.prefix_len },
+            };
+            found.push(Known { position, record, stored });
         }
         Ok(())
+    };
+    let mut statement = connection.prepare_cached("SELECT position, path FROM source")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        consider(row.get(0)?, Some(OsStr::from_bytes(&row.get::<_, Vec<u8>>(1)?).into()))?;
     }
+    let mut statement = connection.prepare_cached("SELECT position FROM file")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        consider(row.get(0)?, None)?;
+    }
+    // The longer the beginning that is the same, the surer; of equals the one that was read further, and of those the
+    // one that is followed. A file shorter than what was read is an earlier copy of it: all of it was read.
+    Ok(found.into_iter().max_by_key(|known| {
+        let position = &known.position;
+        (position.prefix_len, position.offset <= length, position.offset, known.source().is_some())
+    }))
 }
 
 /// The first bytes of a file, as many as its fingerprint may cover.
@@ -144,31 +158,54 @@ pub fn head_of(file: &mut File) -> std::io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// Writes the positions of a batch; gives back those of sources as they now stand.
+/// Writes the positions of a batch; gives back what is to be expected of its sources now.
 pub(super) fn write(
     transaction: &Transaction<'_>,
     pending: &Pending,
-    expected: &HashMap<PathBuf, Option<String>>,
+    expected: &HashMap<PathBuf, Expected>,
     now: i64,
-) -> Result<Vec<(PathBuf, Option<String>)>, Fault> {
-    let mut written: Vec<(PathBuf, Option<String>)> = Vec::new();
+) -> Result<HashMap<PathBuf, Expected>, Fault> {
+    let mut written = HashMap::new();
     for part in &pending.parts {
-        let stored = text(&part.position);
         match &part.origin {
             Origin::Source(path) => {
-                // A batch may name a source more than once.
-                let own = written.iter().rev().find(|(other, _)| other == path).map(|(_, stored)| stored);
                 let before = stored_of_source(transaction, path)?;
-                if own.or_else(|| expected.get(path)).is_some_and(|expected| *expected != before) {
-                    return Err(Fault::Moved(path.clone()));
+                // A batch may name a source more than once.
+                let expected = written.get(path).or_else(|| expected.get(path));
+                match (expected, &before) {
+                    (None, _) => {}
+                    (Some(Expected::Source(expected)), Some(before)) if expected == before => {}
+                    (Some(expected), None) => take_over(transaction, expected, path, &part.position)?,
+                    _ => return Err(Fault::Moved(path.clone())),
                 }
-                write_source(transaction, path, part, before.as_deref(), &stored, now)?;
-                written.push((path.clone(), Some(stored)));
+                write_source(transaction, path, part, before.as_deref(), now)?;
+                written.insert(path.clone(), Expected::Source(text(&part.position)));
             }
-            Origin::File(known) => write_file(transaction, known.as_ref(), part, &stored, now)?,
+            Origin::File { known, head } => write_file(transaction, known.as_ref(), head, part, now)?,
         }
     }
     Ok(written)
+}
+
+/// The first rows of a source: nobody may have imported its file meanwhile, or further than known here.
+fn take_over(
+    transaction: &Transaction<'_>,
+    expected: &Expected,
+    path: &Path,
+    position: &Position,
+) -> Result<(), Fault> {
+    let stands = match expected {
+        Expected::Source(_) => false,
+        Expected::Nothing => {
+            stored_of_file(transaction, (position.prefix_hash.as_slice(), position.prefix_len))?.is_none()
+        }
+        Expected::Import(stored) => {
+            let position = parse(stored)?;
+            let key = (position.prefix_hash.as_slice(), position.prefix_len);
+            stored_of_file(transaction, key)?.as_ref() == Some(stored)
+        }
+    };
+    if stands { Ok(()) } else { Err(Fault::Moved(path.to_owned())) }
 }
 
 fn write_source(
@@ -176,7 +213,6 @@ fn write_source(
     path: &Path,
     part: &Part,
     before: Option<&str>,
-    stored: &str,
     now: i64,
 ) -> Result<(), Fault> {
     let before = before.map(parse).transpose()?;
@@ -208,7 +244,7 @@ fn write_source(
         )?
         .execute((
             path.as_os_str().as_bytes(),
-            stored,
+            text(position),
             sql(counts.rows),
             sql(counts.malformed),
             sql(counts.duplicates),
@@ -221,8 +257,8 @@ fn write_source(
 fn write_file(
     transaction: &Transaction<'_>,
     known: Option<&Known>,
+    head: &[u8],
     part: &Part,
-    stored: &str,
     now: i64,
 ) -> Result<(), Fault> {
     let position = &part.position;
@@ -234,7 +270,7 @@ fn write_file(
             }
             transaction
                 .prepare_cached("UPDATE source SET position = ?2 WHERE path = ?1")?
-                .execute((path.as_os_str().as_bytes(), stored))?;
+                .execute((path.as_os_str().as_bytes(), text(position)))?;
         }
         Some(Known { record: Record::File { prefix_hash, prefix_len }, stored: before, .. }) => {
             let key = (prefix_hash.as_slice(), *prefix_len);
@@ -245,7 +281,7 @@ fn write_file(
             remember(transaction, position, now)?;
         }
         None => {
-            if stored_of_file(transaction, (position.prefix_hash.as_slice(), position.prefix_len))?.is_some() {
+            if best(transaction, head, u64::MAX)?.is_some() {
                 return Err(moved());
             }
             remember(transaction, position, now)?;

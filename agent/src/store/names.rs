@@ -1,5 +1,7 @@
 //! Texts of trunks, queues and extensions as small numbers.
 
+use std::collections::hash_map::Entry;
+
 use rusqlite::{OptionalExtension, Transaction};
 use rustc_hash::FxHashMap;
 
@@ -19,12 +21,11 @@ impl NameTable {
     /// Stores all texts that are new.
     pub(super) fn add(&mut self, transaction: &Transaction<'_>, names: &Names) -> rusqlite::Result<()> {
         for (name, text) in names.iter() {
-            if !self.0.contains_key(&name) {
-                let id = match find(transaction, name)? {
+            if let Entry::Vacant(unknown) = self.0.entry(name) {
+                unknown.insert(match find(transaction, name)? {
                     Some(id) => id,
                     None => insert(transaction, name, text)?,
-                };
-                self.0.insert(name, id);
+                });
             }
         }
         Ok(())

@@ -64,8 +64,13 @@ pub(super) struct Part {
 pub enum Origin {
     /// A source that is followed.
     Source(PathBuf),
-    /// A file that is imported, and what the store knew of it when reading began.
-    File(Option<Known>),
+    /// A file that is imported.
+    File {
+        /// What the store knew of it when the reading of these rows began.
+        known: Option<Known>,
+        /// Its first bytes.
+        head: Vec<u8>,
+    },
 }
 
 /// Rows of each kind.

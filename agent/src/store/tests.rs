@@ -185,7 +185,7 @@ fn an_imported_file_is_followed_from_where_the_import_ended() {
     let path = fixture.state.root().join("Master.csv");
     fs::write(&path, b"some rows, and one more").unwrap();
     let mut pending = fixture.store.import(100).unwrap();
-    pending.position(Origin::File(None), &position(9, 10, b"some rows,"));
+    pending.position(Origin::File { known: None, head: b"some rows, and".to_vec() }, &position(9, 10, b"some rows,"));
     fixture.store.commit(&mut pending, NOW).unwrap();
     let found = fixture.store.source_position(&path).unwrap().unwrap();
     assert_eq!(found.offset, 10);

@@ -1,0 +1,85 @@
+//! `demarc import`: old call records enter the local figures.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::{
+    call::CallRules,
+    import::{self, Input, Summary, progress::Display},
+    pbx::Zone,
+    settings::{Settings, Source},
+    state::StateDir,
+    store::Store,
+};
+
+/// Reads old call record files into the local figures. Imported calls are never reported to the vendor.
+///
+/// A file that was read before, by an earlier import or by the daemon, adds nothing. An import that was interrupted
+/// goes on where it stopped when it is started again. The daemon may run meanwhile.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: demarc import /var/log/asterisk/cdr-csv/Master.csv.1")]
+pub struct ImportArgs {
+    /// Files in any layout of Asterisk's cdr_csv.
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Takes the times in the files in this zone, such as Europe/Berlin. Without it the zone of the configured source
+    /// counts, or else the machine's own.
+    #[arg(long, value_name = "ZONE")]
+    timezone: Option<String>,
+    /// Prints the summary as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When a file cannot be read, or the store cannot be written.
+pub fn run(args: &ImportArgs, settings: &Settings) -> anyhow::Result<()> {
+    // Everything that is named on the command line is opened before anything is read: a mistyped name stops
+    // the whole import, not half of it.
+    let inputs: Vec<_> = args.paths.iter().map(|path| Input::open(path)).collect::<Result<_, _>>()?;
+    let zones: Vec<_> = args.paths.iter().map(|path| zone(args, settings, path)).collect::<Result<_, _>>()?;
+    let mut store = Store::open(&StateDir::new(&settings.state_dir))?;
+    let rules = CallRules::new(&settings.pbx);
+    let display = Display::new(inputs.iter().map(Input::length).sum());
+    let mut summary = Summary::default();
+    for (input, zone) in inputs.into_iter().zip(zones) {
+        display.begin(input.path());
+        let outcome = import::file(&mut store, input, zone, &rules, &now, &mut |progress| display.show(progress))?;
+        if let Some(trouble) = &outcome.trouble {
+            display.warn(&format!("{}: {trouble}", outcome.path.display()));
+        }
+        summary.add(outcome);
+    }
+    display.end();
+    let text = if args.json { summary.to_json() + "\n" } else { summary.to_text() };
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("cannot write the summary"),
+    }
+}
+
+/// The zone of a file: asked for, or that of the source beside which it lies, or of the first source.
+fn zone(args: &ImportArgs, settings: &Settings, path: &Path) -> anyhow::Result<Zone> {
+    let sources = || {
+        settings.pbx.source.iter().map(|source| match source {
+            Source::AsteriskCsv { path, timezone } => (path, timezone.as_deref()),
+        })
+    };
+    let directory = |path: &Path| path.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned));
+    let here = directory(path);
+    let source = sources().find(|(source, _)| here.is_some() && directory(source) == here).or_else(|| sources().next());
+    let name = args.timezone.as_deref().or(source.and_then(|(_, timezone)| timezone));
+    Ok(Zone::load(name)?)
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,86 @@
+//! `demarc report`: the local call report.
+
+use std::io::{self, Write};
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+use crate::{
+    local_report::{Dimension, LocalReport, Query, ReportZone},
+    settings::Settings,
+    state::StateDir,
+    store::Store,
+};
+
+/// Prints how many calls there were, how long people talked and how long callers waited.
+///
+/// Calls count at the time at which they ended. Nothing of this leaves the machine.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: demarc report --from 2026-11-01 --to 2026-12-01 --by weekday,outcome")]
+pub struct ReportArgs {
+    /// Counts calls that ended from this moment on, such as 2026-11-22, 2026-11-22T09:00 or 2026-11-22T09:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Counts calls that ended before this moment.
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
+    /// Tells calls apart by these, in this order.
+    #[arg(long, value_delimiter = ',', default_value = "direction,outcome", value_name = "DIMENSIONS")]
+    by: Vec<Dimension>,
+    /// Prints JSON for scripts.
+    #[arg(long, conflicts_with = "csv")]
+    json: bool,
+    /// Prints CSV for spreadsheets.
+    #[arg(long)]
+    csv: bool,
+    /// Takes hours and days in this zone, such as Europe/Berlin. Without it JSON and CSV are in UTC, the table in the
+    /// machine's own zone.
+    #[arg(long, value_name = "ZONE")]
+    timezone: Option<String>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When an argument is not understood, or the store cannot be read.
+pub fn run(args: &ReportArgs, settings: &Settings) -> anyhow::Result<()> {
+    let query = query(args)?;
+    let store = Store::open_existing(&StateDir::new(&settings.state_dir))?;
+    let report = match &store {
+        Some(store) => store.local_report(&query)?,
+        None => LocalReport::empty(&query),
+    };
+    let text = if args.json {
+        report.to_json() + "\n"
+    } else if args.csv {
+        report.to_csv()
+    } else {
+        report.to_table()
+    };
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("cannot write the report"),
+    }
+}
+
+fn query(args: &ReportArgs) -> anyhow::Result<Query> {
+    for (place, dimension) in args.by.iter().enumerate() {
+        if args.by[..place].contains(dimension) {
+            bail!("--by names {} twice", dimension.word());
+        }
+    }
+    let zone = match &args.timezone {
+        Some(name) => ReportZone::named(name)?,
+        None if args.json || args.csv => ReportZone::utc(),
+        None => ReportZone::local(),
+    };
+    let moment = |option, text: &Option<String>| text.as_ref().map(|text| zone.quarter(option, text)).transpose();
+    let (from, to) = (moment("--from", &args.from)?, moment("--to", &args.to)?);
+    if let (Some(from), Some(to)) = (from, to)
+        && from >= to
+    {
+        bail!("--from must be before --to");
+    }
+    Ok(Query { by: args.by.clone(), from, to, zone })
+}

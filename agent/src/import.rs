@@ -1,0 +1,206 @@
+//! The import of old call records: whole files, in bounded memory, each row once.
+
+pub mod progress;
+mod summary;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use self::progress::Progress;
+pub use self::summary::{FileOutcome, Summary};
+use crate::{
+    call::CallRules,
+    pbx::{Position, Row, Whole, Zone},
+    store::{Known, Origin, Pending, Store, StoreError, head_of},
+};
+
+/// So many calls stay open in memory for later legs.
+const OPEN_CALLS: usize = 100_000;
+/// Beyond so many other things in memory they are committed.
+const MAX_WEIGHT: usize = 60_000;
+/// How long rows wait for their commit: what an interruption costs, and how often live rows must wait for ours.
+const COMMIT_EVERY: Duration = Duration::from_secs(5);
+/// Memory for the store's pages while much is written, in KiB.
+const CACHE: u32 = 4096;
+/// How often to begin anew where the daemon reads the same file, before giving up.
+const ATTEMPTS: u32 = 20;
+
+/// An import failed. What was committed before stays, and importing the file again goes on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// No such file, or no right to read it.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A directory.
+    #[error(
+        "{path} is a directory: name the files, such as {path}/Master.csv. The files of account codes beside it repeat its rows and would count calls twice"
+    )]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Neither a file nor a directory.
+    #[error(
+        "{path} is no regular file, so that reading could not go on after an interruption: write it to a file first"
+    )]
+    NotAFile {
+        /// What it is called.
+        path: PathBuf,
+    },
+    /// Compressed.
+    #[error("{path} is compressed: unpack it first (gunzip --keep, xz --keep --decompress, ...)")]
+    Compressed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The daemon reads the same file all the time.
+    #[error("{path} is being read by the daemon: it is counted without an import")]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A file to import, opened.
+#[derive(Debug)]
+pub struct Input {
+    path: PathBuf,
+    file: File,
+    length: u64,
+}
+
+impl Input {
+    /// Opens a file and looks whether it can be imported.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn open(path: &Path) -> Result<Self, ImportError> {
+        let path = path.to_owned();
+        let read = |source| ImportError::Read { path: path.clone(), source };
+        // Opening a pipe would wait for its writer.
+        let kind = std::fs::metadata(&path).map_err(read)?.file_type();
+        if kind.is_dir() {
+            return Err(ImportError::Directory { path });
+        }
+        if !kind.is_file() {
+            return Err(ImportError::NotAFile { path });
+        }
+        let mut file = File::open(&path).map_err(read)?;
+        let head = head_of(&mut file).map_err(read)?;
+        let magics: [&[u8]; 4] = [b"\x1f\x8b", b"\xfd7zXZ", b"BZh", b"\x28\xb5\x2f\xfd"];
+        if magics.iter().any(|magic| head.starts_with(magic)) {
+            return Err(ImportError::Compressed { path });
+        }
+        let length = file.metadata().map_err(read)?.len();
+        Ok(Self { path, file, length })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its length in bytes.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+}
+
+/// Imports one file. `now` tells the seconds since 1970 in UTC.
+///
+/// # Errors
+/// See [`ImportError`].
+pub fn file(
+    store: &mut Store,
+    mut input: Input,
+    zone: Zone,
+    rules: &CallRules,
+    now: &dyn Fn() -> u64,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<FileOutcome, ImportError> {
+    store.use_cache(CACHE)?;
+    let mut outcome = FileOutcome::new(&input.path);
+    for _ in 0..ATTEMPTS {
+        match attempt(store, &mut input, zone.clone(), rules, now, progress, &mut outcome) {
+            // The daemon has read on in this very file: go on behind it.
+            Err(ImportError::Store(StoreError::Moved { .. })) => {}
+            result => return result.map(|()| outcome),
+        }
+    }
+    Err(ImportError::InUse { path: input.path })
+}
+
+fn attempt(
+    store: &mut Store,
+    input: &mut Input,
+    zone: Zone,
+    rules: &CallRules,
+    now: &dyn Fn() -> u64,
+    progress: &mut dyn FnMut(Progress),
+    outcome: &mut FileOutcome,
+) -> Result<(), ImportError> {
+    let path = input.path.clone();
+    let read = |source| ImportError::Read { path: path.clone(), source };
+    let file = &mut input.file;
+    file.rewind().map_err(read)?;
+    let head = head_of(file).map_err(read)?;
+    let metadata = file.metadata().map_err(read)?;
+    let mut known = store.known(&head, metadata.len())?;
+    let start = known.as_ref().map(|known| known.position.clone()).unwrap_or_default();
+    if start.offset >= metadata.len() {
+        outcome.already_read = known.is_some() && outcome.rows == 0;
+        progress(Progress { bytes: metadata.len(), rows: outcome.rows });
+        return Ok(());
+    }
+    file.seek(SeekFrom::Start(start.offset)).map_err(read)?;
+    // What is appended while we read is for the next time: else an import of a live file might never end.
+    let rest = file.take(metadata.len() - start.offset);
+    let mut whole = Whole::resume(rest, zone, &start, head.clone());
+    let mut pending = store.import(OPEN_CALLS)?;
+    let mut last_commit = Instant::now();
+    loop {
+        let step = whole.step(&mut |row| take(&mut pending, row, rules)).map_err(read)?;
+        if step.ended || pending.weight() > MAX_WEIGHT || last_commit.elapsed() > COMMIT_EVERY {
+            let position = Position {
+                device: metadata.dev(),
+                inode: metadata.ino(),
+                modified: metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec(),
+                older: start.older.clone(),
+                ..whole.position()
+            };
+            pending.position(Origin::File { known: known.clone(), head: head.clone() }, &position);
+            outcome.add(&store.commit(&mut pending, now())?);
+            known = Some(Known::after(known.as_ref(), &position));
+            last_commit = Instant::now();
+        }
+        progress(Progress { bytes: whole.consumed(), rows: outcome.rows + pending.rows() });
+        if step.ended {
+            outcome.trouble = whole.trouble();
+            return Ok(());
+        }
+    }
+}
+
+fn take(pending: &mut Pending, row: Row<'_>, rules: &CallRules) {
+    match row {
+        // Old records stay at home, whatever the consent: windows are never filled up afterwards.
+        Row::Leg(leg) => pending.leg(&leg, rules, u64::MAX),
+        Row::Repeat => pending.repeat(),
+        Row::Malformed { bytes, why } => pending.malformed(bytes, why),
+    }
+}
