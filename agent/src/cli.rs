@@ -1,5 +1,6 @@
 //! The command line: one file a command below this one.
 
+pub mod enroll;
 pub mod import;
 pub mod report;
 pub mod role;

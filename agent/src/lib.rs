@@ -11,6 +11,7 @@ pub mod import;
 pub mod ipc;
 pub mod local_report;
 pub mod log;
+pub mod link;
 pub mod outbox;
 pub mod pbx;
 pub mod private;
