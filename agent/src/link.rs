@@ -32,12 +32,10 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-use self::{
-    backoff::Backoff, dial::Endpoint, error::LinkError, identity::Identity, proxy::Proxy, tls::Trust, tunnel::Tunnel,
-};
+use self::{backoff::Backoff, error::LinkError, identity::Identity, proxy::Proxy, tls::Trust, tunnel::Tunnel};
 use crate::{
     ipc::{FromLink, LinkSettings, LinkStatus, Record, RecordKind, ToLink, channel::LinkChannel},
-    settings::Secret,
+    settings::{Secret, load::Endpoint},
     state::StateDir,
 };
 

@@ -10,6 +10,10 @@ use clap::Args;
 use demarc_proto::token::EnrollmentToken;
 
 use crate::{
+    control::{
+        Answer, Request,
+        client::{self, AskError},
+    },
     gate::{entry::Draft, ledger::Ledger},
     link::{
         enroll::{EnrollOptions, enroll},
@@ -57,6 +61,7 @@ pub fn run(args: &EnrollArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
     runtime.shutdown_background();
     let site = result.context("not enrolled")?;
     report(&site, settings);
+    tell_daemon(&state);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -77,5 +82,17 @@ fn report(site: &Site, settings: &Settings) {
     }
     if settings.stats.upload {
         println!("The next report, byte for byte: demarc stats preview. No reports at all: demarc stats off.");
+    }
+}
+
+/// Has the running daemon take the enrollment up at once; it would find it by itself a little later.
+fn tell_daemon(state: &StateDir) {
+    match client::ask(&state.control_socket(), Request::Reload) {
+        Ok(Answer::Reloaded(reloaded)) => match reloaded.link_absent {
+            Some(why) => println!("No connection yet: {why}."),
+            None => println!("The running daemon is connecting; demarc status shows how it goes."),
+        },
+        Err(AskError::NotRunning) => println!("demarc is not running yet; it connects once it is started."),
+        Ok(_) | Err(_) => println!("The running daemon did not answer; it takes the enrollment up by itself."),
     }
 }

@@ -11,7 +11,7 @@ use crate::{
         EXIT_NOT_CONFINED, FromCollector, FromLink,
         channel::{self, Channel},
     },
-    log,
+    link, log,
 };
 
 /// Arguments of `demarc role`.
@@ -65,7 +65,10 @@ pub fn run(args: &RoleArgs) -> anyhow::Result<ExitCode> {
     let ended = runtime.block_on(async {
         match args.role {
             Role::Collector => serve_collector(Channel::new(socket)?).await,
-            _ => serve_link(Channel::new(socket)?).await,
+            _ => {
+                link::run(Channel::new(socket)?).await;
+                Ok(())
+            }
         }
     });
     // A task that still waits for the disk or for a name server must not hold up the end.
@@ -84,18 +87,6 @@ async fn serve_collector(mut channel: channel::CollectorChannel) -> anyhow::Resu
                 channel.send(&FromCollector::Applied { generation: settings.generation }).await?
             }
             ToCollector::Stop => break,
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-async fn serve_link(mut channel: channel::LinkChannel) -> anyhow::Result<()> {
-    use crate::ipc::ToLink;
-    while let Some(message) = channel.recv().await? {
-        match message {
-            ToLink::Settings(settings) => channel.send(&FromLink::Applied { generation: settings.generation }).await?,
-            ToLink::Stop => break,
             _ => {}
         }
     }

@@ -10,6 +10,7 @@ use tokio::{
 };
 
 use super::error::LinkError;
+use crate::settings::load::{Endpoint, endpoint};
 
 /// How long one address may take before the next is tried beside it (RFC 8305, section 5).
 const STAGGER: Duration = Duration::from_millis(250);
@@ -18,51 +19,18 @@ const MOST_ADDRESSES: usize = 10;
 /// The port of a hub whose address names none.
 const DEFAULT_PORT: u16 = 443;
 
-/// A host, by name or address, and a port.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Name or address, without brackets.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-}
-
 impl FromStr for Endpoint {
     type Err = LinkError;
 
     fn from_str(text: &str) -> Result<Self, LinkError> {
-        Self::parse(text, DEFAULT_PORT).ok_or_else(|| LinkError::Address(text.to_owned()))
+        with_default_port(text, DEFAULT_PORT).ok_or_else(|| LinkError::Address(text.to_owned()))
     }
 }
 
-impl Endpoint {
-    /// Reads `host`, `host:port`, `[v6]` or `[v6]:port`.
-    pub(crate) fn parse(text: &str, default_port: u16) -> Option<Self> {
-        let text = text.trim();
-        let (host, port) = match text.strip_prefix('[') {
-            Some(rest) => {
-                let (host, rest) = rest.split_once(']')?;
-                host.parse::<std::net::Ipv6Addr>().ok()?;
-                match rest {
-                    "" => (host, None),
-                    _ => (host, Some(rest.strip_prefix(':')?)),
-                }
-            }
-            None => match text.split_once(':') {
-                Some((host, port)) => (host, Some(port)),
-                None => (text, None),
-            },
-        };
-        let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._:".contains(&b);
-        if host.is_empty() || !host.bytes().all(fits) {
-            return None;
-        }
-        let port = match port {
-            Some(port) => port.parse().ok().filter(|&port| port != 0)?,
-            None => default_port,
-        };
-        Some(Self { host: host.to_owned(), port })
-    }
+/// Reads `host`, `host:port`, `[v6]` or `[v6]:port`.
+pub(crate) fn with_default_port(text: &str, port: u16) -> Option<Endpoint> {
+    let text = text.trim();
+    endpoint(text).or_else(|| endpoint(&format!("{text}:{port}")))
 }
 
 impl fmt::Display for Endpoint {

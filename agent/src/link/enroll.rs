@@ -22,7 +22,6 @@ use tokio_util::codec::Framed;
 
 use super::{
     certificate::{Unfit, check_issued},
-    dial::Endpoint,
     error::{LinkError, span},
     identity::{self, IdentityError},
     now, reach,
@@ -30,7 +29,7 @@ use super::{
     tls::{self, Trust},
 };
 use crate::{
-    settings::Secret,
+    settings::{Secret, load::Endpoint},
     state::{Site, StateDir},
 };
 

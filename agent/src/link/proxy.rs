@@ -10,10 +10,10 @@ use tokio::{
 };
 
 use super::{
-    dial::{self, Endpoint},
+    dial::{self, with_default_port},
     error::LinkError,
 };
-use crate::settings::Secret;
+use crate::settings::{Secret, load::Endpoint};
 
 /// The header of an answer to CONNECT may not be longer.
 const MAX_HEADER: usize = 8 * 1024;
@@ -103,7 +103,12 @@ pub fn choose(setting: Option<&Secret>, hub: &str, environment: impl Fn(&str) ->
     let proxy = either("HTTPS_PROXY", "https_proxy").filter(|proxy| !proxy.trim().is_empty())?;
     let exceptions = either("NO_PROXY", "no_proxy").unwrap_or_default();
     let hub: Endpoint = hub.parse().ok()?;
-    (!exceptions.split(',').any(|exception| excepts(exception.trim(), &hub))).then(|| Secret::new(proxy.trim()))
+    if exceptions.split(',').any(|exception| excepts(exception.trim(), &hub)) {
+        return None;
+    }
+    // Other programs take `proxy:3128` from the environment, so it is often written like that.
+    let scheme = if proxy.contains("://") { "" } else { "http://" };
+    Some(Secret::new(format!("{scheme}{}", proxy.trim())))
 }
 
 /// Whether one item of `NO_PROXY` names the hub: `*`, an address, a network such as `10.0.0.0/8`, a name, or a
@@ -144,14 +149,15 @@ fn in_network(address: IpAddr, network: IpAddr, bits: u32) -> bool {
 }
 
 impl Proxy {
-    /// Reads `[http://|socks5://|socks5h://][user[:password]@]host[:port][/]`.
+    /// Reads `http://[user[:password]@]host[:port][/]`, or the same with `socks5://` (which is `socks5h://` too: the proxy
+    /// always looks the name up).
     ///
     /// # Errors
     /// When the text is not such an address, or names another protocol.
     pub fn parse(address: &Secret) -> Result<Self, ProxyError> {
         let text = address.expose().trim();
         let (kind, rest) = match text.split_once("://") {
-            None => (Kind::Http, text),
+            None => return Err(ProxyError::Address),
             Some((scheme, rest)) => match scheme.to_ascii_lowercase().as_str() {
                 "http" => (Kind::Http, rest),
                 "socks5" | "socks5h" => (Kind::Socks5, rest),
@@ -169,7 +175,7 @@ impl Proxy {
             }
         };
         let port = if kind == Kind::Http { 80 } else { 1080 };
-        let endpoint = Endpoint::parse(place, port).ok_or(ProxyError::Address)?;
+        let endpoint = with_default_port(place, port).ok_or(ProxyError::Address)?;
         Ok(Self { kind, endpoint, login })
     }
 

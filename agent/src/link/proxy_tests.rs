@@ -49,9 +49,9 @@ fn addresses_of_proxies() {
     assert_eq!(proxy.endpoint().to_string(), "proxy.example:3128");
     assert_eq!(proxy.login.as_ref().unwrap().password.expose(), "s3cr:t");
     assert!(!format!("{proxy:?}").contains("s3cr"));
-    assert_eq!(parsed("proxy.example").unwrap().endpoint().port, 80);
+    assert_eq!(parsed("http://proxy.example").unwrap().endpoint().port, 80);
     assert_eq!(parsed("socks5://[::1]").unwrap().endpoint().to_string(), "[::1]:1080");
-    for bad in ["", "http://", "http://a:b:c", "http://u%zz@h:1", "http://u%0d@h:1", "http://h:1/path"] {
+    for bad in ["", "proxy:3128", "http://", "http://a:b:c", "http://u%zz@h:1", "http://u%0d@h:1", "http://h:1/path"] {
         assert!(matches!(parsed(bad), Err(ProxyError::Address)), "{bad}");
     }
     assert!(matches!(parsed("https://h:1"), Err(ProxyError::Scheme)));
@@ -68,6 +68,7 @@ fn the_setting_wins_over_the_environment_and_exceptions_count() {
     assert_eq!(chosen(None, &[]), None);
     assert_eq!(chosen(Some("http://mine:1"), &[proxy]).as_deref(), Some("http://mine:1"));
     assert_eq!(chosen(Some(""), &[proxy]), None);
+    assert_eq!(chosen(None, &[("HTTPS_PROXY", " p:3128 ")]).as_deref(), Some("http://p:3128"));
     assert_eq!(chosen(None, &[("https_proxy", "http://q:1")]).as_deref(), Some("http://q:1"));
     for (exceptions, direct) in [
         ("*", true),

@@ -20,10 +20,10 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
     certificate::{Facts, provider},
-    dial::Endpoint,
     error::LinkError,
     identity::Identity,
 };
+use crate::settings::load::Endpoint;
 
 /// Whom to believe that it is the hub.
 #[derive(Clone, Debug)]
