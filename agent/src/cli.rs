@@ -1,6 +1,7 @@
 //! The command line: one file a command below this one.
 
 pub mod preview;
+pub mod enroll;
 pub mod import;
 pub mod report;
 pub mod role;
@@ -37,6 +38,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Connects this site to a vendor, by a one-time token.
+    Enroll(enroll::EnrollArgs),
     /// Runs the daemon in the foreground until it is told to end.
     Run(run::RunArgs),
     /// Reads old call record files into the local figures. Imported calls are never reported to the vendor.
@@ -73,6 +76,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     }
     let loaded = load::load(&cli.config)?;
     match &cli.command {
+        Command::Enroll(args) => enroll::run(args, &loaded.settings),
         Command::Run(args) => run::run(args, &cli.config, loaded),
         Command::Import(args) => import::run(args, &loaded.settings).map(|()| ExitCode::SUCCESS),
         Command::Report(args) => report::run(args, &loaded.settings).map(|()| ExitCode::SUCCESS),

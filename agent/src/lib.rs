@@ -10,6 +10,7 @@ pub mod control;
 pub mod gate;
 pub mod import;
 pub mod ipc;
+pub mod link;
 pub mod local_report;
 pub mod log;
 pub mod outbox;

@@ -89,7 +89,8 @@ pub struct Tunnel {
     /// The hub, `host:port`, where it is not the one that the enrollment token named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hub: Option<String>,
-    /// An HTTP proxy, `http://[user:password@]host:port`; else `HTTPS_PROXY` from the environment counts.
+    /// A proxy, `http://[user:password@]host:port` or `socks5://…`; empty for none. Where this is absent, `HTTPS_PROXY`
+    /// and `NO_PROXY` from the environment count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<Secret>,
 }

@@ -63,7 +63,6 @@ struct Supervisor {
     confined: Confined,
     started: SystemTime,
     do_not_track: Option<OsString>,
-    https_proxy: Option<OsString>,
 
     loaded: Loaded,
     config_error: Option<String>,
@@ -327,7 +326,7 @@ impl Supervisor {
         let site = self.site.as_ref().ok().and_then(Option::as_ref);
         let next = self.generation + 1;
         let collector = derive::collector(&self.loaded, &self.upload, site, next);
-        let link = derive::link(&self.loaded, &self.upload, site, self.https_proxy.as_deref(), next);
+        let link = derive::link(&self.loaded, &self.upload, site, from_environment, next);
         let unchanged = CollectorSettings { generation: self.generation, ..collector.clone() };
         let link_unchanged = match (&link, &self.link_settings) {
             (Ok((new, port)), Ok((old, old_port))) => {
@@ -409,4 +408,9 @@ impl Supervisor {
 struct Inbox {
     collector: mpsc::Receiver<(u64, Event<FromCollector>)>,
     link: mpsc::Receiver<(u64, Event<FromLink>)>,
+}
+
+/// A variable of the environment that the daemon was started with.
+fn from_environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }

@@ -14,6 +14,7 @@ use crate::{
     },
     log,
     pbx::zone::Zone,
+    link, log,
 };
 
 /// Arguments of `demarc role`.
@@ -73,6 +74,11 @@ pub fn run(args: &RoleArgs) -> anyhow::Result<ExitCode> {
         match args.role {
             Role::Collector => Ok(collector::run(Channel::new(socket)?, machine_zone).await?.exit_code()),
             _ => serve_link(Channel::new(socket)?).await.map(|()| ExitCode::SUCCESS),
+            Role::Collector => serve_collector(Channel::new(socket)?).await,
+            _ => {
+                link::run(Channel::new(socket)?).await;
+                Ok(())
+            }
         }
     });
     // A task that still waits for the disk or for a name server must not hold up the end.
@@ -81,16 +87,4 @@ pub fn run(args: &RoleArgs) -> anyhow::Result<ExitCode> {
         tracing::error!("{error:#}");
         ExitCode::FAILURE
     }))
-}
-
-async fn serve_link(mut channel: channel::LinkChannel) -> anyhow::Result<()> {
-    use crate::ipc::ToLink;
-    while let Some(message) = channel.recv().await? {
-        match message {
-            ToLink::Settings(settings) => channel.send(&FromLink::Applied { generation: settings.generation }).await?,
-            ToLink::Stop => break,
-            _ => {}
-        }
-    }
-    Ok(())
 }

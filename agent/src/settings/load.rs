@@ -12,7 +12,7 @@ use std::{
 
 use super::Settings;
 
-pub use check::{Endpoint, endpoint, proxy_endpoint, warnings};
+pub use check::{Endpoint, endpoint, warnings};
 pub use environment::Override;
 
 /// Where the packages put the config file.

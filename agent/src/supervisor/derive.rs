@@ -5,10 +5,8 @@ use std::{ffi::OsStr, path::Path};
 use crate::{
     gate::consent::effective_upload,
     ipc::{CollectorSettings, LinkSettings},
-    settings::{
-        Secret,
-        load::{Loaded, endpoint, proxy_endpoint},
-    },
+    link::proxy::{self, Proxy},
+    settings::load::{Loaded, endpoint},
     state::Site,
 };
 
@@ -55,7 +53,7 @@ pub(super) fn link(
     loaded: &Loaded,
     upload: &Upload,
     site: Option<&Site>,
-    https_proxy: Option<&OsStr>,
+    environment: impl Fn(&str) -> Option<String>,
     generation: u64,
 ) -> Result<(LinkSettings, u16), String> {
     let settings = &loaded.settings;
@@ -72,19 +70,9 @@ pub(super) fn link(
     let Some(hub_endpoint) = endpoint(&hub) else {
         return Err("the address of the hub is not host:port; enroll this site again, or set tunnel.hub".to_owned());
     };
-    let proxy = match (&settings.tunnel.proxy, https_proxy.filter(|proxy| !proxy.is_empty())) {
-        (Some(proxy), _) => Some(proxy.clone()),
-        (None, Some(proxy)) => {
-            let proxy = proxy.to_str().filter(|proxy| proxy_endpoint(proxy).is_some());
-            let Some(proxy) = proxy else {
-                return Err("HTTPS_PROXY in the environment is not http://host:port".to_owned());
-            };
-            Some(Secret::new(proxy))
-        }
-        (None, None) => None,
-    };
+    let proxy = proxy::choose(settings.tunnel.proxy.as_ref(), &hub, environment);
     let port = match &proxy {
-        Some(proxy) => proxy_endpoint(proxy.expose()).ok_or("tunnel.proxy is not http://host:port")?.port,
+        Some(proxy) => Proxy::parse(proxy).map_err(|error| error.to_string())?.endpoint().port,
         None => hub_endpoint.port,
     };
     let state_dir = settings.state_dir.clone();
@@ -147,15 +135,18 @@ mod tests {
     fn the_link_connects_to_the_hub_or_the_proxy_alone() {
         let upload = Upload { on: true, decided_by: String::new() };
         let port = |text: &str, proxy: Option<&str>| {
-            link(&loaded(text, &[]), &upload, Some(&site()), proxy.map(OsStr::new), 1).map(|(_, port)| port)
+            let environment = |name: &str| proxy.filter(|_| name == "HTTPS_PROXY").map(str::to_owned);
+            link(&loaded(text, &[]), &upload, Some(&site()), environment, 1).map(|(_, port)| port)
         };
         assert_eq!(port("", None), Ok(8443));
         assert_eq!(port("[tunnel]\nhub = \"other:443\"\n", None), Ok(443));
         assert_eq!(port("", Some("http://u:p@proxy:3128")), Ok(3128));
         assert_eq!(port("", Some("")), Ok(8443));
         assert_eq!(port("[tunnel]\nproxy = \"http://proxy:81\"\n", Some("http://proxy:3128")), Ok(81));
-        assert!(port("", Some("socks5://proxy:1")).is_err());
+        assert_eq!(port("[tunnel]\nproxy = \"\"\n", Some("http://proxy:3128")), Ok(8443));
+        assert_eq!(port("", Some("socks5://proxy:1")), Ok(1));
+        assert!(port("", Some("ftp://proxy:1")).is_err());
         assert_eq!(port("[tunnel]\nenabled = false\n", None), Err("switched off".to_owned()));
-        assert!(link(&loaded("", &[]), &upload, None, None, 1).is_err());
+        assert!(link(&loaded("", &[]), &upload, None, |_| None, 1).is_err());
     }
 }

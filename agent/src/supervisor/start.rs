@@ -132,7 +132,6 @@ fn supervisor(
     let (to_collector, collector) = mpsc::channel(MOST_EVENTS);
     let (to_link, link) = mpsc::channel(MOST_EVENTS);
     let do_not_track = std::env::var_os("DO_NOT_TRACK");
-    let https_proxy = std::env::var_os("HTTPS_PROXY").or_else(|| std::env::var_os("https_proxy"));
     // Taken before the files are read, so that a change in between is seen later.
     let watched_config = Watched::new(config.clone());
     let watched_site = Watched::new(state.site_file());
@@ -140,7 +139,7 @@ fn supervisor(
     let enrolled = site.as_ref().ok().and_then(Option::as_ref);
     let upload = derive::upload(&loaded, do_not_track.as_deref());
     let collector_settings = derive::collector(&loaded, &upload, enrolled, 1);
-    let link_settings = derive::link(&loaded, &upload, enrolled, https_proxy.as_deref(), 1);
+    let link_settings = derive::link(&loaded, &upload, enrolled, super::from_environment, 1);
     if let Err(why) = &link_settings {
         tracing::info!("no tunnel: {why}");
     }
@@ -152,7 +151,6 @@ fn supervisor(
         confined,
         started: SystemTime::now(),
         do_not_track,
-        https_proxy,
         loaded,
         config_error: None,
         upload,

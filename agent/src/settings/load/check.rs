@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use jiff::tz::TimeZoneDatabase;
 
-use crate::settings::{Settings, Source};
+use crate::{
+    link::proxy::Proxy,
+    settings::{Settings, Source},
+};
 
 /// A value that makes no sense.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,9 +45,10 @@ pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
         return fault("tunnel.hub", "allowed is host:port, such as \"hub.example.com:443\"");
     }
     if let Some(proxy) = &settings.tunnel.proxy
-        && proxy_endpoint(proxy.expose()).is_none()
+        && !proxy.expose().is_empty()
+        && Proxy::parse(proxy).is_err()
     {
-        return fault("tunnel.proxy", "allowed is \"http://host:port\" or \"http://user:password@host:port\"");
+        return fault("tunnel.proxy", "allowed is \"http://[user:password@]host:port\", \"socks5://[user:password@]host:port\", or \"\" for none");
     }
     let mut seen = Vec::new();
     for (occurrence, source) in settings.pbx.source.iter().enumerate() {
@@ -113,12 +117,4 @@ pub fn endpoint(text: &str) -> Option<Endpoint> {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':');
     let good = !host.is_empty() && host.len() <= 253 && host.bytes().all(is_name);
     (good && (text.starts_with('[') || !host.contains(':'))).then(|| Endpoint { host: host.to_owned(), port })
-}
-
-/// Reads where a proxy listens from `http://[user:password@]host[:port][/]`. The port is 80 where none is named.
-pub fn proxy_endpoint(text: &str) -> Option<Endpoint> {
-    let rest = text.strip_prefix("http://")?;
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
-    let address = rest.rsplit_once('@').map_or(rest, |(_, address)| address);
-    endpoint(address).or_else(|| endpoint(&format!("{address}:80")))
 }

@@ -2,7 +2,7 @@ use std::{ffi::OsString, path::Path};
 
 use expect_test::{Expect, expect};
 
-use super::{Endpoint, LoadError, Loaded, endpoint, load_text, proxy_endpoint, warnings};
+use super::{Endpoint, LoadError, Loaded, endpoint, load_text, warnings};
 
 fn read(text: &str, environment: &[(&str, &str)]) -> Result<Loaded, LoadError> {
     let environment = environment.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
@@ -137,7 +137,7 @@ fn a_wrong_value_says_what_is_allowed() {
     wrong(
         "[tunnel]\nproxy = \"user:secret@proxy:3128\"\n",
         expect![[
-            r#"A/demarc.toml:2:1: tunnel.proxy: allowed is "http://host:port" or "http://user:password@host:port""#
+            r#"A/demarc.toml:2:1: tunnel.proxy: allowed is "http://[user:password@]host:port", "socks5://[user:password@]host:port", or "" for none"#
         ]],
     );
 }
@@ -251,11 +251,5 @@ fn endpoints() {
     assert_eq!(endpoint("[2001:db8::1]:8443"), at("2001:db8::1", 8443));
     for bad in ["", ":443", "hub", "hub:", "hub:0", "hub:70000", "a b:1", "2001:db8::1:443", "[hub]:1", "hub/x:1"] {
         assert_eq!(endpoint(bad), None, "{bad}");
-    }
-    assert_eq!(proxy_endpoint("http://proxy:3128"), at("proxy", 3128));
-    assert_eq!(proxy_endpoint("http://user:p@ss@proxy:3128/"), at("proxy", 3128));
-    assert_eq!(proxy_endpoint("http://proxy"), at("proxy", 80));
-    for bad in ["proxy:3128", "https://proxy:1", "http://", "http://u:p@"] {
-        assert_eq!(proxy_endpoint(bad), None, "{bad}");
     }
 }

@@ -1,0 +1,264 @@
+//! The conversation with the hub over an open tunnel: greeting, renewal, and one report after the other.
+
+use std::time::Duration;
+
+use demarc_proto::{
+    ToAgent, ToHub,
+    bytes64::Bytes64,
+    frame::{decode, encode},
+    message::{Renew, ReportMessage},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    Ended, Link, Told,
+    certificate::check_issued,
+    control::{Control, Heard},
+    deadline,
+    error::{LinkError, Misbehaviour, skew_in_words},
+    hello,
+    identity::{self, Identity},
+    now,
+    renew::{Need, Renewal, need},
+    tunnel::{Event, Tunnel},
+    waiting,
+};
+use crate::ipc::{FromLink, RecordKind};
+
+/// The state of one connection.
+struct Session<T> {
+    tunnel: Tunnel<T>,
+    identity: Identity,
+    control: Control,
+    renewal: Renewal,
+    /// Until when the hub must have answered what it was told last.
+    answer_until: Option<Instant>,
+    /// Since the greeting.
+    up: Option<Instant>,
+    /// The hub's clock less ours, in seconds.
+    skew: i64,
+    /// Whether the outbox may hold something new.
+    look: bool,
+}
+
+impl<T> Session<T> {
+    fn lived(&self) -> Duration {
+        self.up.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// The hub's clock. It is the hub that judges whether our certificate is over.
+    fn hub_now(&self) -> u64 {
+        now().saturating_add_signed(self.skew)
+    }
+
+    fn need(&self) -> Need {
+        need(self.identity.facts(), self.hub_now())
+    }
+
+    /// The next moment at which somebody is late.
+    fn late_at(&self) -> Option<Instant> {
+        [self.answer_until, self.renewal.deadline()].into_iter().flatten().min()
+    }
+}
+
+impl Link {
+    /// Speaks with the hub until one of the three ends it: the hub, the supervisor, the network.
+    pub(super) async fn converse<T>(&mut self, identity: Identity, tunnel: Tunnel<T>) -> Ended
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        let site = &self.settings.site;
+        let mut session = Session {
+            tunnel,
+            identity,
+            control: Control::new(site.site.clone(), site.receipt_key.0.clone()),
+            renewal: Renewal::new(),
+            answer_until: deadline(self.patience.welcome),
+            up: None,
+            skew: 0,
+            look: true,
+        };
+        match self.converse_in(&mut session).await {
+            Ok(never) => match never {},
+            Err(Ended::Failed { why, .. }) => Ended::Failed { why, lived: session.lived() },
+            Err(Ended::Silenced { .. }) => {
+                let lived = session.lived();
+                // The report that is under way is cut off first; only then do we say that nothing leaves any more.
+                drop(session);
+                match self.applied().await {
+                    Ok(()) => Ended::Silenced { lived },
+                    Err(ended) => ended,
+                }
+            }
+            Err(Ended::Moved) => {
+                drop(session);
+                match self.applied().await {
+                    Ok(()) => Ended::Moved,
+                    Err(ended) => ended,
+                }
+            }
+            Err(ended) => ended,
+        }
+    }
+
+    async fn converse_in<T>(&mut self, session: &mut Session<T>) -> Result<std::convert::Infallible, Ended>
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        session.tunnel.send(hello()).map_err(Ended::early)?;
+        loop {
+            if session.control.welcomed() {
+                self.next_step(session).await?;
+            }
+            let late = session.late_at();
+            tokio::select! {
+                biased;
+                message = self.channel.recv() => match self.heed(message)? {
+                    Told::Settings { moved: true } => return Err(Ended::Moved),
+                    Told::Settings { moved: false } if !self.settings.upload && session.control.report_under_way() => {
+                        return Err(Ended::Silenced { lived: Duration::ZERO });
+                    }
+                    Told::Settings { moved: false } => {
+                        self.applied().await?;
+                        session.look = true;
+                    }
+                    Told::OutboxChanged => session.look = true,
+                    Told::Recorded(number) => {
+                        if let Some(payload) = session.renewal.recorded(number, self.patience.answer) {
+                            session.control.certificate_starts();
+                            session.tunnel.send(payload).map_err(Ended::early)?;
+                        }
+                    }
+                },
+                event = session.tunnel.next() => match event.map_err(Ended::early)? {
+                    Event::Frame(payload) => {
+                        let message: ToAgent =
+                            decode(&payload).map_err(|_| Ended::early(Misbehaviour::UnknownMessage))?;
+                        let heard = session.control.hear(message, now()).map_err(Ended::early)?;
+                        self.take(session, heard).await?;
+                    }
+                    Event::Tick => {}
+                },
+                () = sleep_until(late.unwrap_or_else(Instant::now)), if late.is_some() => self.be_late(session)?,
+            }
+        }
+    }
+
+    /// Starts what is due: a renewal, and then the oldest report if the owner lets reports leave.
+    async fn next_step<T>(&mut self, session: &mut Session<T>) -> Result<(), Ended>
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        let need = session.need();
+        if need != Need::None && session.renewal.may_start() {
+            let payload = self.renew_payload(&session.identity)?;
+            let number = self.record(RecordKind::Renew, payload.clone()).await?;
+            session.renewal = Renewal::Recording { number, payload, until: Instant::now() + self.patience.ledger };
+        }
+        let may_report = self.settings.upload && need != Need::Overdue && !session.control.report_under_way();
+        if session.look && may_report {
+            session.look = false;
+            let found = waiting::look(&self.state().outbox(), &mut self.answered);
+            self.status.trouble = found.trouble.or_else(|| skew_in_words(session.skew));
+            self.tell_status().await?;
+            if let Some(report) = found.oldest {
+                session.control.report_starts(&report);
+                session.answer_until = deadline(self.patience.answer);
+                let site = self.settings.site.site.clone();
+                let message = ToHub::Report(ReportMessage { site, body: report.body });
+                session.tunnel.send(encode(&message)).map_err(Ended::early)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The request for a certificate. Made once and repeated as it is, so that the ledger tells of one request and not
+    /// of every attempt.
+    fn renew_payload(&mut self, identity: &Identity) -> Result<Vec<u8>, Ended> {
+        let public_key = identity.public_key();
+        if let Some((_, payload)) = self.renew_payload.as_ref().filter(|(key, _)| *key == public_key) {
+            return Ok(payload.clone());
+        }
+        let request = identity.request(&self.settings.site.site).map_err(Ended::early)?;
+        let payload = encode(&ToHub::Renew(Renew { request }));
+        self.renew_payload = Some((public_key, payload.clone()));
+        Ok(payload)
+    }
+
+    /// Acts on what the hub may say.
+    async fn take<T>(&mut self, session: &mut Session<T>, heard: Heard) -> Result<(), Ended> {
+        match heard {
+            Heard::Welcome { skew } => {
+                session.answer_until = None;
+                session.up = Some(Instant::now());
+                session.skew = skew;
+                tracing::info!("connected to the hub");
+                (self.status.connected, self.status.since) = (true, Some(now()));
+                (self.status.clock_skew, self.status.trouble) = (Some(skew), skew_in_words(skew));
+                self.tell_status().await
+            }
+            Heard::Stored(receipt) => {
+                session.answer_until = None;
+                session.look = true;
+                self.answered.push(receipt.report);
+                self.status.delivered += 1;
+                self.say(FromLink::Receipt(receipt)).await?;
+                self.tell_status().await
+            }
+            Heard::Refused(report, reason) => {
+                session.answer_until = None;
+                session.look = true;
+                self.answered.push(report);
+                tracing::warn!(%report, ?reason, "the hub refused a report for good");
+                self.say(FromLink::Refused { report, reason }).await
+            }
+            Heard::Certificate(chain) => self.take_certificate(session, &chain).await,
+        }
+    }
+
+    /// Takes a certificate for our own key and nothing else; the next connection shows it.
+    async fn take_certificate<T>(&mut self, session: &mut Session<T>, chain: &[Bytes64]) -> Result<(), Ended> {
+        let overdue = session.need() == Need::Overdue;
+        let site = &self.settings.site;
+        let chain = check_issued(chain, &session.identity.public_key(), &site.site, &site.ca.0, session.hub_now())
+            .map_err(|unfit| Ended::early(Misbehaviour::Certificate(unfit)))?;
+        identity::store_chain(&self.state(), &chain).map_err(Ended::early)?;
+        session.identity = Identity::load(&self.state()).map_err(Ended::early)?;
+        session.renewal.rest(self.patience.renew_every);
+        self.renew_payload = None;
+        self.status.certificate_ends = Some(session.identity.facts().until);
+        tracing::info!("the hub renewed this site's certificate");
+        self.tell_status().await?;
+        // A hub that saw the old one expired takes nothing on this connection.
+        if overdue { Err(Ended::Renewed) } else { Ok(()) }
+    }
+
+    /// Somebody did not answer in time.
+    fn be_late<T>(&mut self, session: &mut Session<T>) -> Result<(), Ended> {
+        let passed = |moment: Option<Instant>| moment.is_some_and(|moment| moment <= Instant::now());
+        if passed(session.answer_until) {
+            let (message, within) = match session.control.welcomed() {
+                true => ("a report", self.patience.answer),
+                false => ("the greeting", self.patience.welcome),
+            };
+            return Err(Ended::early(LinkError::Unanswered { message, seconds: within.as_secs() }));
+        }
+        if passed(session.renewal.deadline()) {
+            let within = self.patience;
+            let late = match session.control.certificate_under_way() {
+                true => LinkError::Unanswered { message: "a certificate request", seconds: within.answer.as_secs() },
+                false => LinkError::LedgerSilent { seconds: within.ledger.as_secs() },
+            };
+            if session.need() == Need::Overdue {
+                return Err(Ended::early(late));
+            }
+            // Until the old certificate is over there is time, and reports go on meanwhile.
+            tracing::warn!("{late}");
+            session.renewal.rest(self.patience.renew_every);
+        }
+        Ok(())
+    }
+}
