@@ -1,8 +1,8 @@
 //! The command line: one file a command below this one.
 
-pub mod preview;
 pub mod enroll;
 pub mod import;
+pub mod preview;
 pub mod report;
 pub mod role;
 pub mod run;
@@ -100,9 +100,18 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
         Command::Enroll(args) => enroll::run(args, &loaded.settings),
         Command::Run(args) => run::run(args, &cli.config, loaded),
-        Command::Import(args) => import::run(args, &loaded.settings).map(|()| ExitCode::SUCCESS),
-        Command::Report(args) => report::run(args, &loaded.settings).map(|()| ExitCode::SUCCESS),
-        Command::Sent(args) => sent::run(args, &loaded.settings),
+        Command::Import(args) => {
+            let confine = || {
+                // The first figures may come before the daemon's first start.
+                StateDir::new(&loaded.settings.state_dir).create()?;
+                confine_command(&cli.config, &loaded, &args.paths)
+            };
+            import::run(args, &loaded.settings, confine).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Report(args) => {
+            confine_command(&cli.config, &loaded, &[])?;
+            report::run(args, &loaded.settings).map(|()| ExitCode::SUCCESS)
+        }
         Command::Status(args) => status::run(args, &cli.config, &loaded),
         Command::Stats(args) => stats::run(args, &cli.config, &loaded),
         Command::Tunnel(args) => tunnel::run(args, &cli.config, &loaded),

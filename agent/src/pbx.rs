@@ -11,6 +11,7 @@ pub mod scanner;
 pub mod tail;
 pub mod uniqueid;
 pub mod wall;
+pub mod watch;
 pub mod whole;
 pub mod zone;
 pub mod zone_check;

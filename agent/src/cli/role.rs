@@ -12,9 +12,8 @@ use crate::{
         EXIT_NOT_CONFINED, FromCollector, FromLink,
         channel::{self, Channel},
     },
-    log,
-    pbx::zone::Zone,
     link, log,
+    pbx::zone::Zone,
 };
 
 /// Arguments of `demarc role`.
@@ -70,14 +69,12 @@ pub fn run(args: &RoleArgs) -> anyhow::Result<ExitCode> {
         _ => channel::send_blocking(&mut socket, &FromLink::Ready(confined))?,
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let ended = runtime.block_on(async {
+    let ended: anyhow::Result<ExitCode> = runtime.block_on(async {
         match args.role {
             Role::Collector => Ok(collector::run(Channel::new(socket)?, machine_zone).await?.exit_code()),
-            _ => serve_link(Channel::new(socket)?).await.map(|()| ExitCode::SUCCESS),
-            Role::Collector => serve_collector(Channel::new(socket)?).await,
             _ => {
                 link::run(Channel::new(socket)?).await;
-                Ok(())
+                Ok(ExitCode::SUCCESS)
             }
         }
     });

@@ -4,7 +4,7 @@ use std::{path::Path, process::ExitCode};
 
 use clap::{Args, Subcommand};
 
-use super::switch::turn;
+use super::{preview, switch::turn};
 use crate::{
     settings::{edit::Switch, load::Loaded},
     supervisor::derive,
@@ -24,6 +24,18 @@ enum StatsCommand {
     On,
     /// Stops all reports at once: when this returns, not one further byte of them leaves.
     Off,
+    /// Prints the next report's exact bytes, and whether they would leave.
+    Preview(ReadArgs),
+    /// Shows the figures of the open window before and after the privacy floor.
+    Show(ReadArgs),
+}
+
+/// Arguments of the commands that only read.
+#[derive(Debug, Args)]
+struct ReadArgs {
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Does what was asked.
@@ -34,7 +46,18 @@ pub fn run(args: &StatsArgs, config: &Path, loaded: &Loaded) -> anyhow::Result<E
     match args.command {
         StatsCommand::On => switch(config, loaded, true),
         StatsCommand::Off => switch(config, loaded, false),
+        StatsCommand::Preview(ref read) => preview::preview(&loaded.settings, upload(loaded), read.json).map(done),
+        StatsCommand::Show(ref read) => preview::show(&loaded.settings, upload(loaded), read.json).map(done),
     }
+}
+
+fn done((): ()) -> ExitCode {
+    ExitCode::SUCCESS
+}
+
+/// Whether uploads are on as far as this command can see: the daemon's environment may say otherwise.
+fn upload(loaded: &Loaded) -> bool {
+    derive::upload(loaded, std::env::var_os("DO_NOT_TRACK").as_deref()).on
 }
 
 fn switch(config: &Path, loaded: &Loaded, on: bool) -> anyhow::Result<ExitCode> {
