@@ -157,7 +157,16 @@ fn last_second(certificate: &CertificateDer<'_>) -> Option<UnixTime> {
 #[derive(Debug)]
 pub struct ServerCertificate {
     path: PathBuf,
-    current: RwLock<Arc<CertifiedKey>>,
+    current: RwLock<Chains>,
+}
+
+/// The same certificate, shown in two ways.
+#[derive(Clone, Debug)]
+struct Chains {
+    /// To those who know the authority: sites, and this machine.
+    alone: Arc<CertifiedKey>,
+    /// To a site that enrolls: it knows the authority's fingerprint and nothing else.
+    with_authority: Arc<CertifiedKey>,
 }
 
 impl ServerCertificate {
@@ -172,7 +181,7 @@ impl ServerCertificate {
     /// When a new one is needed and cannot be made or written.
     pub fn load(path: PathBuf, authority: &Authority, names: &[String], now: u64) -> Result<Self, TlsError> {
         renew_file(&path, authority, names, now)?;
-        let current = RwLock::new(Arc::new(read_certified(&path)?));
+        let current = RwLock::new(Chains::read(&path, authority)?);
         Ok(Self { path, current })
     }
 
@@ -182,7 +191,7 @@ impl ServerCertificate {
     /// When it cannot be made or written; the old one stays in use.
     pub fn renew_if_due(&self, authority: &Authority, names: &[String], now: u64) -> Result<(), TlsError> {
         if renew_file(&self.path, authority, names, now)? {
-            let fresh = Arc::new(read_certified(&self.path)?);
+            let fresh = Chains::read(&self.path, authority)?;
             *self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner) = fresh;
         }
         Ok(())
@@ -190,8 +199,19 @@ impl ServerCertificate {
 }
 
 impl ResolvesServerCert for ServerCertificate {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.current.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone())
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let enrolls = hello.alpn().is_some_and(|mut names| names.any(|name| name == ALPN_ENROLL));
+        let current = self.current.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Some(if enrolls { current.with_authority.clone() } else { current.alone.clone() })
+    }
+}
+
+impl Chains {
+    fn read(path: &Path, authority: &Authority) -> Result<Self, TlsError> {
+        let alone = read_certified(path)?;
+        let mut with_authority = alone.clone();
+        with_authority.cert.push(authority.certificate().clone());
+        Ok(Self { alone: Arc::new(alone), with_authority: Arc::new(with_authority) })
     }
 }
 
