@@ -52,6 +52,12 @@ pub fn run(args: &ImportArgs, settings: &Settings) -> anyhow::Result<()> {
     let mut summary = Summary::default();
     for (input, zone) in inputs.into_iter().zip(zones) {
         display.begin(input.path());
+        if input.is_of_an_account() {
+            let path = input.path().display();
+            display.warn(&format!(
+                "{path} looks like the file of one account code: its calls stand in Master.csv as well, so import only one of the two"
+            ));
+        }
         let outcome = import::file(&mut store, input, zone, &rules, &now, &mut |progress| display.show(progress))?;
         if let Some(trouble) = &outcome.trouble {
             display.warn(&format!("{}: {trouble}", outcome.path.display()));
