@@ -6,16 +6,31 @@ pub mod report;
 pub mod role;
 pub mod run;
 pub mod sent;
+pub mod stats;
+pub mod status;
+mod switch;
+pub mod tunnel;
 
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
+    time::SystemTime,
 };
 
 use clap::{Parser, Subcommand};
 
-use crate::settings::load::{self, DEFAULT_CONFIG, LoadError};
+use crate::{
+    confine::{
+        self,
+        layout::{self, Ground},
+    },
+    settings::{
+        edit::EditError,
+        load::{self, DEFAULT_CONFIG, LoadError, Loaded},
+    },
+    state::StateDir,
+};
 
 /// The exit code for a config file or an environment that cannot be used.
 const EXIT_BAD_CONFIG: u8 = 64;
@@ -45,6 +60,12 @@ enum Command {
     Import(import::ImportArgs),
     /// Prints how many calls there were, how long people talked and how long callers waited.
     Report(report::ReportArgs),
+    /// Shows on one screen how everything is.
+    Status(status::StatusArgs),
+    /// Switches the upload of aggregated statistics on or off.
+    Stats(stats::StatsArgs),
+    /// Switches the connection to the vendor on or off.
+    Tunnel(tunnel::TunnelArgs),
     /// Shows and checks the ledger of everything that left.
     Sent(sent::SentArgs),
     /// Takes one role of the daemon. The supervisor starts this; nobody types it.
@@ -59,11 +80,9 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             complain(&error);
-            if error.downcast_ref::<LoadError>().is_some() {
-                ExitCode::from(EXIT_BAD_CONFIG)
-            } else {
-                ExitCode::FAILURE
-            }
+            let bad_config = error.downcast_ref::<LoadError>().is_some()
+                || matches!(error.downcast_ref::<EditError>(), Some(EditError::Load(_)));
+            if bad_config { ExitCode::from(EXIT_BAD_CONFIG) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -74,14 +93,43 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         return role::run(args);
     }
     let loaded = load::load(&cli.config)?;
+    if !matches!(cli.command, Command::Run(_)) {
+        end_quietly_with_the_reader();
+    }
     match &cli.command {
         Command::Enroll(args) => enroll::run(args, &loaded.settings),
         Command::Run(args) => run::run(args, &cli.config, loaded),
         Command::Import(args) => import::run(args, &loaded.settings).map(|()| ExitCode::SUCCESS),
         Command::Report(args) => report::run(args, &loaded.settings).map(|()| ExitCode::SUCCESS),
-        Command::Sent(args) => sent::run(args, &loaded.settings),
+        Command::Status(args) => status::run(args, &cli.config, &loaded),
+        Command::Stats(args) => stats::run(args, &cli.config, &loaded),
+        Command::Tunnel(args) => tunnel::run(args, &cli.config, &loaded),
+        Command::Sent(args) => {
+            confine_command(&cli.config, &loaded, &[])?;
+            sent::run(args, &loaded.settings)
+        }
         Command::Role(_) => unreachable!("handled above"),
     }
+}
+
+/// Makes a short-lived command go on as the owner of the state directory, able to open nothing but that directory and
+/// the files that it was given. A kernel that cannot enforce this does not keep an owner from asking how things are.
+fn confine_command(config: &Path, loaded: &Loaded, named: &[PathBuf]) -> anyhow::Result<()> {
+    StateDir::new(&loaded.settings.state_dir).become_owner()?;
+    let ground = Ground::survey(&loaded.settings)?;
+    confine::enter(&layout::command(&ground, &loaded.settings, config, named))?;
+    Ok(())
+}
+
+/// Lets `demarc sent | head` end like any other program when `head` has seen enough.
+fn end_quietly_with_the_reader() {
+    // SAFETY: no handler is installed; the default action is restored before anything is written.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
+/// The clock, in seconds since 1970 in UTC.
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Writes an error and its causes in one line.

@@ -1,0 +1,129 @@
+//! `demarc status`: one screen about everything.
+
+mod lines;
+
+use std::{collections::BTreeMap, path::Path, process::ExitCode};
+
+use clap::Args;
+use serde::Serialize;
+use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
+
+use crate::{
+    control::{Answer, Request, Status, client},
+    settings::load::Loaded,
+    state::StateDir,
+    supervisor::derive,
+};
+
+/// Arguments of `demarc status`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "It works while demarc is not running too, and then shows what the files tell.\n\nExample: demarc status --json"
+)]
+pub struct StatusArgs {
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Everything that is shown.
+#[derive(Debug, Serialize)]
+struct Overview {
+    running: bool,
+    /// Why the daemon could not be asked.
+    trouble: Option<String>,
+    /// What the daemon says.
+    daemon: Option<Status>,
+    /// What the files say, where the daemon does not run.
+    files: Option<Files>,
+    /// Memory of each process in bytes.
+    memory: BTreeMap<&'static str, u64>,
+    /// Free bytes where the state directory lies.
+    disk_free: Option<u64>,
+    state_dir: std::path::PathBuf,
+}
+
+/// What the files tell of a daemon that is not running.
+#[derive(Debug, Serialize)]
+struct Files {
+    site: Option<String>,
+    hub: Option<String>,
+    tunnel: bool,
+    upload: bool,
+    upload_decided_by: String,
+    outbox: Option<usize>,
+    notices: Vec<String>,
+}
+
+/// Shows how things are.
+///
+/// # Errors
+/// When the output cannot be written as JSON.
+pub fn run(args: &StatusArgs, config: &Path, loaded: &Loaded) -> anyhow::Result<ExitCode> {
+    super::confine_command(config, loaded, &[])?;
+    let overview = overview(loaded);
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&overview)?);
+    } else {
+        print!("{}", lines::screen(&overview, config, &lines::Clock::system()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn overview(loaded: &Loaded) -> Overview {
+    let state = StateDir::new(&loaded.settings.state_dir);
+    let (daemon, trouble) = match client::ask(&state.control_socket(), Request::Status) {
+        Ok(Answer::Status(status)) => (Some(*status), None),
+        Ok(Answer::Refused { reason }) => (None, Some(reason)),
+        Ok(Answer::Reloaded(_)) => (None, Some("the running demarc gives another answer".to_owned())),
+        Err(client::AskError::NotRunning) => (None, None),
+        Err(error) => (None, Some(error.to_string())),
+    };
+    let files = daemon.is_none().then(|| files(loaded, &state));
+    let memory = daemon.as_ref().map(memory).unwrap_or_default();
+    let disk = rustix::fs::statvfs(state.root()).ok().map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    Overview {
+        running: daemon.is_some() || trouble.is_some(),
+        trouble,
+        daemon,
+        files,
+        memory,
+        disk_free: disk,
+        state_dir: state.root().to_owned(),
+    }
+}
+
+fn files(loaded: &Loaded, state: &StateDir) -> Files {
+    let site = derive::read_site(&state.site_file());
+    let mut notices = crate::settings::load::warnings(&loaded.settings);
+    notices.extend(site.as_ref().err().cloned());
+    let site = site.ok().flatten();
+    let upload = derive::upload(loaded, std::env::var_os("DO_NOT_TRACK").as_deref());
+    let outbox = std::fs::read_dir(state.outbox()).ok().map(|entries| {
+        entries.flatten().filter(|entry| entry.path().extension().is_some_and(|extension| extension == "json")).count()
+    });
+    Files {
+        hub: loaded.settings.tunnel.hub.clone().or_else(|| site.as_ref().map(|site| site.hub.clone())),
+        site: site.map(|site| site.site.to_string()),
+        tunnel: loaded.settings.tunnel.enabled,
+        upload: upload.on,
+        upload_decided_by: upload.decided_by,
+        outbox,
+        notices,
+    }
+}
+
+/// The resident memory of each process; pages that they share count in each.
+fn memory(status: &Status) -> BTreeMap<&'static str, u64> {
+    let roles = [("supervisor", &status.supervisor), ("collector", &status.collector), ("link", &status.link)];
+    let pids: Vec<Pid> = roles.iter().filter_map(|(_, role)| role.pid.map(Pid::from_u32)).collect();
+    // Figures that cannot be had are left out.
+    let Ok(mut system) = System::new() else { return BTreeMap::new() };
+    system.refresh_processes_specifics(
+        ProcessesToUpdate::Some(&pids),
+        true,
+        ProcessRefreshKind::nothing().with_memory(),
+    );
+    let of = |pid: u32| system.process(Pid::from_u32(pid)).map(sysinfo::Process::memory);
+    roles.iter().filter_map(|(name, role)| Some((*name, of(role.pid?)?))).collect()
+}

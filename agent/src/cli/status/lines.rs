@@ -1,0 +1,341 @@
+//! The screen of `demarc status`, line by line.
+
+use std::{fmt::Write, path::Path};
+
+use jiff::{Timestamp, tz::TimeZone};
+
+use super::{Files, Overview};
+use crate::{
+    control::{RoleStatus, Status},
+    ipc::SourceStatus,
+};
+
+/// How moments are shown.
+pub(super) struct Clock(TimeZone);
+
+impl Clock {
+    /// In the machine's own zone.
+    pub(super) fn system() -> Self {
+        Self(TimeZone::system())
+    }
+
+    fn show(&self, seconds: u64) -> String {
+        let moment = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+        match moment {
+            Some(moment) => moment.to_zoned(self.0.clone()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string(),
+            None => "at an impossible time".to_owned(),
+        }
+    }
+}
+
+/// Lines with a heading each; a heading that repeats is left blank.
+#[derive(Default)]
+struct Screen {
+    text: String,
+    last: &'static str,
+}
+
+impl Screen {
+    fn line(&mut self, heading: &'static str, text: impl AsRef<str>) {
+        let shown = if heading == self.last { "" } else { heading };
+        self.last = heading;
+        // Writing into a string cannot fail.
+        let _ = writeln!(self.text, "{shown:<12}{}", text.as_ref());
+    }
+}
+
+/// The whole screen.
+pub(super) fn screen(overview: &Overview, config: &Path, clock: &Clock) -> String {
+    let mut screen = Screen::default();
+    match (&overview.daemon, &overview.trouble) {
+        (Some(status), _) => daemon(&mut screen, status, overview, clock),
+        (None, Some(trouble)) => {
+            screen.line("demarc", format!("cannot be asked: {trouble}"));
+            screen.line("config", config.display().to_string());
+        }
+        (None, None) => {
+            screen.line("demarc", "is not running; `demarc run` starts it");
+            screen.line("config", config.display().to_string());
+        }
+    }
+    if let Some(found) = &overview.files {
+        files(&mut screen, found);
+    }
+    let place = overview.state_dir.display();
+    match overview.disk_free {
+        Some(free) => screen.line("disk", format!("{} free for {place}", megabytes(free))),
+        None => screen.line("disk", format!("{place} does not exist yet, or cannot be looked at")),
+    }
+    screen.text
+}
+
+fn daemon(screen: &mut Screen, status: &Status, overview: &Overview, clock: &Clock) {
+    screen.line("demarc", format!("{} runs since {}", status.version, clock.show(status.started)));
+    screen.line("config", status.config.display().to_string());
+    if let Some(error) = &status.config_error {
+        screen.line("config", format!("NOT IN USE as it is now, the last good settings stay: {error}"));
+    }
+    match (&status.site, &status.hub) {
+        (Some(site), Some(hub)) => screen.line("enrolled", format!("{site}, hub {hub}")),
+        (Some(site), None) => screen.line("enrolled", site),
+        (None, _) => screen.line("enrolled", "no; `demarc enroll TOKEN` connects this site to a vendor"),
+    }
+    tunnel(screen, status, clock);
+    stats(screen, status, clock);
+    if let Some(collected) = &status.collected {
+        collected.sources.iter().for_each(|one| source(screen, one, clock));
+        screen.line("calls", format!("{} counted, {} rows in quarantine", collected.calls, collected.quarantined));
+        collected.troubles.iter().for_each(|trouble| screen.line("trouble", trouble));
+    } else {
+        screen.line("sources", "the collector has not said anything yet");
+    }
+    recordings(screen, status);
+    for (name, role) in [("supervisor", &status.supervisor), ("collector", &status.collector), ("link", &status.link)] {
+        process(screen, name, role, overview.memory.get(name).copied());
+    }
+    status.notices.iter().for_each(|notice| screen.line("note", notice));
+}
+
+fn tunnel(screen: &mut Screen, status: &Status, clock: &Clock) {
+    if let Some(why) = &status.link_absent {
+        return screen.line("tunnel", format!("off: {why}"));
+    }
+    let Some(link) = &status.linked else { return screen.line("tunnel", "the link is starting") };
+    match (link.connected, link.since) {
+        (true, Some(since)) => {
+            screen
+                .line("tunnel", format!("connected since {}, {} delivered", clock.show(since), count(link.delivered, "report")));
+        }
+        (true, None) => screen.line("tunnel", format!("connected, {} delivered", count(link.delivered, "report"))),
+        (false, _) => screen.line("tunnel", "not connected"),
+    }
+    if let Some(trouble) = &link.trouble {
+        screen.line("tunnel", trouble);
+    }
+    if let Some(ends) = link.certificate_ends {
+        screen.line("tunnel", format!("certificate until {}", clock.show(ends)));
+    }
+    if let Some(skew) = link.clock_skew.filter(|skew| skew.abs() > 60) {
+        let word = if skew > 0 { "behind" } else { "ahead of" };
+        screen.line("tunnel", format!("this machine's clock is {} s {word} the hub's; set it", skew.abs()));
+    }
+}
+
+fn stats(screen: &mut Screen, status: &Status, clock: &Clock) {
+    let word = if status.upload { "on" } else { "off" };
+    screen.line("stats", format!("uploads are {word}, by {}", status.upload_decided_by));
+    let now = u64::try_from(Timestamp::now().as_second()).unwrap_or(0);
+    if let Some(until) = status.grace_until.filter(|until| status.upload && *until > now) {
+        screen.line("stats", format!("no report leaves before {} (`demarc stats preview`)", clock.show(until)));
+    }
+    let Some(collected) = &status.collected else { return };
+    let mut text = format!(
+        "waiting: {}; in the outbox: {}",
+        count(collected.waiting_calls, "call"),
+        count(collected.outbox, "report")
+    );
+    if let Some(closes) = collected.window_closes {
+        let _ = write!(text, "; the window closes {}", clock.show(closes));
+    }
+    if status.upload || collected.outbox > 0 {
+        screen.line("stats", text);
+    }
+}
+
+fn source(screen: &mut Screen, source: &SourceStatus, clock: &Clock) {
+    let mut text = format!(
+        "{}: {} rows, {} malformed, {} read twice",
+        source.path.display(),
+        source.rows,
+        source.malformed,
+        source.duplicates
+    );
+    match source.last_read {
+        Some(last) => drop(write!(text, ", the newest read {}", clock.show(last))),
+        None => text.push_str(", none read yet"),
+    }
+    screen.line("sources", text);
+    source.trouble.iter().for_each(|trouble| screen.line("sources", format!("  {trouble}")));
+    source.advice.iter().for_each(|advice| screen.line("sources", format!("  {advice}")));
+}
+
+fn recordings(screen: &mut Screen, status: &Status) {
+    let roles = [&status.supervisor, &status.collector, &status.link];
+    let refused: u32 = roles.iter().filter_map(|role| Some(role.confined.as_ref()?.refused)).sum();
+    let trees = match status.recordings {
+        0 => "no known recordings on this machine".to_owned(),
+        1 => "recordings in 1 place".to_owned(),
+        count => format!("recordings in {count} places"),
+    };
+    screen.line("recordings", format!("{trees}; {refused} attempts to open what must stay shut were refused"));
+}
+
+fn process(screen: &mut Screen, name: &str, role: &RoleStatus, memory: Option<u64>) {
+    let Some(pid) = role.pid else {
+        return match &role.last_end {
+            Some(end) => screen.line("processes", format!("{name:<11}not running ({end})")),
+            None => screen.line("processes", format!("{name:<11}not running")),
+        };
+    };
+    let mut text = format!("{name:<11}process {pid}");
+    if let Some(memory) = memory {
+        let _ = write!(text, ", {}", megabytes(memory));
+    }
+    match &role.confined {
+        Some(confined) => {
+            match confined.landlock {
+                Some(version) => drop(write!(text, ", Landlock {version}")),
+                None => text.push_str(", NO LANDLOCK"),
+            }
+            text.push_str(if confined.seccomp { ", seccomp" } else { ", NO SECCOMP" });
+            let _ = write!(text, ", {} refused", confined.refused);
+        }
+        None => text.push_str(", not ready yet"),
+    }
+    if role.restarts > 0 {
+        let _ = write!(text, ", started again {}", count(role.restarts, "time"));
+    }
+    screen.line("processes", text);
+    for gap in role.confined.iter().flat_map(|confined| &confined.gaps) {
+        screen.line("processes", format!("  GAP: {gap}"));
+    }
+}
+
+fn files(screen: &mut Screen, files: &Files) {
+    match (&files.site, &files.hub) {
+        (Some(site), Some(hub)) => screen.line("enrolled", format!("{site}, hub {hub}")),
+        _ => screen.line("enrolled", "no; `demarc enroll TOKEN` connects this site to a vendor"),
+    }
+    screen.line("tunnel", if files.tunnel { "on in the settings" } else { "off in the settings" });
+    let word = if files.upload { "on" } else { "off" };
+    screen.line("stats", format!("uploads are {word}, by {}", files.upload_decided_by));
+    if let Some(outbox) = files.outbox {
+        screen.line("stats", format!("in the outbox: {}", count(outbox as u64, "report")));
+    }
+    files.notices.iter().for_each(|notice| screen.line("note", notice));
+}
+
+fn count(number: u64, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
+fn megabytes(bytes: u64) -> String {
+    let tenths = bytes / 100_000;
+    match tenths {
+        0..10_000 => format!("{}.{} MB", tenths / 10, tenths % 10),
+        _ => format!("{}.{} GB", tenths / 10_000, tenths / 1_000 % 10),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+    use crate::ipc::{CollectorStatus, Confined, LinkStatus};
+
+    fn role(pid: u32, refused: u32) -> RoleStatus {
+        let confined = Confined { landlock: Some(7), seccomp: true, gaps: Vec::new(), refused };
+        RoleStatus { pid: Some(pid), confined: Some(confined), restarts: 0, last_end: None }
+    }
+
+    fn overview(daemon: Option<Status>) -> Overview {
+        Overview {
+            running: daemon.is_some(),
+            trouble: None,
+            files: None,
+            daemon,
+            memory: [("supervisor", 3_400_000)].into(),
+            disk_free: Some(12_345_678_901),
+            state_dir: "/var/lib/demarc".into(),
+        }
+    }
+
+    #[test]
+    fn everything_on_one_screen() {
+        let source = SourceStatus {
+            path: "/var/log/asterisk/cdr-csv/Master.csv".into(),
+            rows: 1200,
+            malformed: 2,
+            advice: Some("Set loguniqueid=yes in cdr.conf.".to_owned()),
+            last_read: Some(1_795_309_000),
+            ..SourceStatus::default()
+        };
+        let status = Status {
+            version: "0.1.0".to_owned(),
+            started: 1_795_300_000,
+            config: "/etc/demarc/demarc.toml".into(),
+            config_error: Some("/etc/demarc/demarc.toml:3:1: stats.flor: there is no such key".to_owned()),
+            upload: true,
+            upload_decided_by: "stats.upload in the config file".to_owned(),
+            site: Some("site-one".to_owned()),
+            hub: Some("hub.example.com:443".to_owned()),
+            recordings: 1,
+            supervisor: role(10, 4),
+            collector: role(11, 5),
+            link: RoleStatus { restarts: 2, ..role(12, 8) },
+            collected: Some(CollectorStatus {
+                sources: vec![source],
+                calls: 700,
+                quarantined: 2,
+                waiting_calls: 12,
+                outbox: 1,
+                window_closes: Some(1_795_309_200),
+                troubles: Vec::new(),
+            }),
+            linked: Some(LinkStatus {
+                connected: true,
+                since: Some(1_795_300_100),
+                clock_skew: Some(-90),
+                delivered: 3,
+                certificate_ends: Some(1_800_000_000),
+                trouble: None,
+            }),
+            ..Status::default()
+        };
+        let screen = screen(&overview(Some(status)), Path::new("/etc/demarc/demarc.toml"), &Clock(TimeZone::UTC));
+        expect![[r#"
+            demarc      0.1.0 runs since 2026-11-21 22:26:40 UTC
+            config      /etc/demarc/demarc.toml
+                        NOT IN USE as it is now, the last good settings stay: /etc/demarc/demarc.toml:3:1: stats.flor: there is no such key
+            enrolled    site-one, hub hub.example.com:443
+            tunnel      connected since 2026-11-21 22:28:20 UTC, 3 reports delivered
+                        certificate until 2027-01-15 08:00:00 UTC
+                        this machine's clock is 90 s ahead of the hub's; set it
+            stats       uploads are on, by stats.upload in the config file
+                        waiting: 12 calls; in the outbox: 1 report; the window closes 2026-11-22 01:00:00 UTC
+            sources     /var/log/asterisk/cdr-csv/Master.csv: 1200 rows, 2 malformed, 0 read twice, the newest read 2026-11-22 00:56:40 UTC
+                          Set loguniqueid=yes in cdr.conf.
+            calls       700 counted, 2 rows in quarantine
+            recordings  recordings in 1 place; 17 attempts to open what must stay shut were refused
+            processes   supervisor process 10, 3.4 MB, Landlock 7, seccomp, 4 refused
+                        collector  process 11, Landlock 7, seccomp, 5 refused
+                        link       process 12, Landlock 7, seccomp, 8 refused, started again 2 times
+            disk        12.3 GB free for /var/lib/demarc
+        "#]].assert_eq(&screen);
+    }
+
+    #[test]
+    fn without_a_daemon() {
+        let mut overview = overview(None);
+        overview.files = Some(Files {
+            site: None,
+            hub: None,
+            tunnel: true,
+            upload: false,
+            upload_decided_by: "DO_NOT_TRACK in the environment".to_owned(),
+            outbox: Some(0),
+            notices: Vec::new(),
+        });
+        let screen = screen(&overview, Path::new("/etc/demarc/demarc.toml"), &Clock(TimeZone::UTC));
+        expect![[r#"
+            demarc      is not running; `demarc run` starts it
+            config      /etc/demarc/demarc.toml
+            enrolled    no; `demarc enroll TOKEN` connects this site to a vendor
+            tunnel      on in the settings
+            stats       uploads are off, by DO_NOT_TRACK in the environment
+                        in the outbox: 0 reports
+            disk        12.3 GB free for /var/lib/demarc
+        "#]].assert_eq(&screen);
+    }
+}
