@@ -1,5 +1,6 @@
 //! The command line: one file a command below this one.
 
+pub mod doctor;
 pub mod enroll;
 pub mod import;
 pub mod report;
@@ -62,6 +63,8 @@ enum Command {
     Report(report::ReportArgs),
     /// Shows on one screen how everything is.
     Status(status::StatusArgs),
+    /// Checks everything, and proves the confinement by trying to break it.
+    Doctor(doctor::DoctorArgs),
     /// Switches the upload of aggregated statistics on or off.
     Stats(stats::StatsArgs),
     /// Switches the connection to the vendor on or off.
@@ -102,6 +105,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Import(args) => import::run(args, &loaded.settings).map(|()| ExitCode::SUCCESS),
         Command::Report(args) => report::run(args, &loaded.settings).map(|()| ExitCode::SUCCESS),
         Command::Status(args) => status::run(args, &cli.config, &loaded),
+        Command::Doctor(args) => doctor::run(args, &cli.config, &loaded),
         Command::Stats(args) => stats::run(args, &cli.config, &loaded),
         Command::Tunnel(args) => tunnel::run(args, &cli.config, &loaded),
         Command::Sent(args) => {
