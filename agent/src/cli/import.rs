@@ -46,7 +46,11 @@ pub fn run(args: &ImportArgs, settings: &Settings) -> anyhow::Result<()> {
     // the whole import, not half of it.
     let inputs: Vec<_> = args.paths.iter().map(|path| Input::open(path)).collect::<Result<_, _>>()?;
     let zones: Vec<_> = args.paths.iter().map(|path| zone(args, settings, path)).collect::<Result<_, _>>()?;
-    let mut store = Store::open(&StateDir::new(&settings.state_dir))?;
+    let state = StateDir::new(&settings.state_dir);
+    state.become_owner()?;
+    state.create()?;
+    super::confine_command(settings)?;
+    let mut store = Store::open(&state)?;
     let rules = CallRules::new(&settings.pbx);
     let display = Display::new(inputs.iter().map(Input::length).sum());
     let mut summary = Summary::default();

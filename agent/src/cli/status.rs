@@ -62,7 +62,7 @@ struct Files {
 /// # Errors
 /// When the output cannot be written as JSON.
 pub fn run(args: &StatusArgs, config: &Path, loaded: &Loaded) -> anyhow::Result<ExitCode> {
-    super::confine_command(config, loaded, &[])?;
+    super::confine_command(&loaded.settings)?;
     let overview = overview(loaded);
     if args.json {
         println!("{}", serde_json::to_string_pretty(&overview)?);

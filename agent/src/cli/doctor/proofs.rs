@@ -64,7 +64,7 @@ pub(super) fn all(loaded: &Loaded, config: &Path, state: &StateDir, ground: &Gro
         layout::supervisor(ground, settings, config),
         layout::collector(ground, settings),
         layout::link(ground, settings, config, stage.port),
-        layout::command(ground, settings, config, &[]),
+        layout::command(ground, settings),
     ];
     let mut proofs = Vec::new();
     for profile in profiles {
@@ -97,7 +97,7 @@ impl Stage {
         canary::plant(&state)?;
         let site = derive::read_site(&state.site_file()).ok().flatten();
         let upload = derive::upload(loaded, None);
-        let port = derive::link(loaded, &upload, site.as_ref(), std::env::var_os("HTTPS_PROXY").as_deref(), 0)
+        let port = derive::link(loaded, &upload, site.as_ref(), |name| std::env::var(name).ok(), 0)
             .map(|(_, port)| port)
             .ok()
             .or_else(|| Some(endpoint(settings.tunnel.hub.as_ref()?)?.port))
