@@ -1,5 +1,6 @@
 //! The command line: one file a command below this one.
 
+pub mod doctor;
 pub mod enroll;
 pub mod import;
 pub mod preview;
@@ -14,7 +15,7 @@ pub mod tunnel;
 
 use std::{
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
     time::SystemTime,
 };
@@ -27,8 +28,9 @@ use crate::{
         layout::{self, Ground},
     },
     settings::{
+        Settings,
         edit::EditError,
-        load::{self, DEFAULT_CONFIG, LoadError, Loaded},
+        load::{self, DEFAULT_CONFIG, LoadError},
     },
     state::StateDir,
 };
@@ -63,6 +65,8 @@ enum Command {
     Report(report::ReportArgs),
     /// Shows on one screen how everything is.
     Status(status::StatusArgs),
+    /// Checks everything, and proves the confinement by trying to break it.
+    Doctor(doctor::DoctorArgs),
     /// Switches the upload of aggregated statistics on or off.
     Stats(stats::StatsArgs),
     /// Switches the connection to the vendor on or off.
@@ -98,37 +102,35 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         end_quietly_with_the_reader();
     }
     match &cli.command {
-        Command::Enroll(args) => enroll::run(args, &loaded.settings),
-        Command::Run(args) => run::run(args, &cli.config, loaded),
-        Command::Import(args) => {
-            let confine = || {
-                // The first figures may come before the daemon's first start.
-                StateDir::new(&loaded.settings.state_dir).create()?;
-                confine_command(&cli.config, &loaded, &args.paths)
-            };
-            import::run(args, &loaded.settings, confine).map(|()| ExitCode::SUCCESS)
+        Command::Enroll(args) => {
+            StateDir::new(&loaded.settings.state_dir).become_owner()?;
+            enroll::run(args, &loaded.settings)
         }
+        Command::Run(args) => run::run(args, &cli.config, loaded),
+        Command::Import(args) => import::run(args, &loaded.settings).map(|()| ExitCode::SUCCESS),
         Command::Report(args) => {
-            confine_command(&cli.config, &loaded, &[])?;
+            confine_command(&loaded.settings)?;
             report::run(args, &loaded.settings).map(|()| ExitCode::SUCCESS)
         }
         Command::Status(args) => status::run(args, &cli.config, &loaded),
+        Command::Doctor(args) => doctor::run(args, &cli.config, &loaded),
         Command::Stats(args) => stats::run(args, &cli.config, &loaded),
         Command::Tunnel(args) => tunnel::run(args, &cli.config, &loaded),
         Command::Sent(args) => {
-            confine_command(&cli.config, &loaded, &[])?;
+            confine_command(&loaded.settings)?;
             sent::run(args, &loaded.settings)
         }
         Command::Role(_) => unreachable!("handled above"),
     }
 }
 
-/// Makes a short-lived command go on as the owner of the state directory, able to open nothing but that directory and
-/// the files that it was given. A kernel that cannot enforce this does not keep an owner from asking how things are.
-fn confine_command(config: &Path, loaded: &Loaded, named: &[PathBuf]) -> anyhow::Result<()> {
-    StateDir::new(&loaded.settings.state_dir).become_owner()?;
-    let ground = Ground::survey(&loaded.settings)?;
-    confine::enter(&layout::command(&ground, &loaded.settings, config, named))?;
+/// Makes a short-lived command go on as the owner of the state directory, able to open nothing but that directory; the
+/// files that it was given must be open by then. A kernel that cannot enforce this does not keep an owner from asking
+/// how things are.
+fn confine_command(settings: &Settings) -> anyhow::Result<()> {
+    StateDir::new(&settings.state_dir).become_owner()?;
+    let ground = Ground::survey(settings)?;
+    confine::enter(&layout::command(&ground, settings))?;
     Ok(())
 }
 

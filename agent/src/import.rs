@@ -6,9 +6,10 @@ mod summary;
 mod tests;
 
 use std::{
+    ffi::OsStr,
     fs::File,
     io::{self, Read, Seek, SeekFrom},
-    os::unix::fs::MetadataExt,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -82,6 +83,7 @@ pub struct Input {
     path: PathBuf,
     file: File,
     length: u64,
+    account: bool,
 }
 
 impl Input {
@@ -107,7 +109,13 @@ impl Input {
             return Err(ImportError::Compressed { path });
         }
         let length = file.metadata().map_err(read)?.len();
-        Ok(Self { path, file, length })
+        let account = is_of_an_account(&path, &head);
+        Ok(Self { path, file, length, account })
+    }
+
+    /// Whether the file looks like that of one account code, whose rows stand in `Master.csv` as well.
+    pub fn is_of_an_account(&self) -> bool {
+        self.account
     }
 
     /// The file.
@@ -119,6 +127,18 @@ impl Input {
     pub fn length(&self) -> u64 {
         self.length
     }
+}
+
+/// `ACME.csv`, `ACME.csv.1`: Asterisk names such a file for the account code, with which all its rows begin.
+fn is_of_an_account(path: &Path, head: &[u8]) -> bool {
+    let name = path.file_name().map(OsStr::as_bytes).unwrap_or_default();
+    let Some(end) = name.windows(4).position(|part| part == b".csv") else { return false };
+    let code = &name[..end];
+    code != b"Master"
+        && head
+            .strip_prefix(b"\"")
+            .and_then(|rest| rest.strip_prefix(code))
+            .is_some_and(|rest| rest.starts_with(b"\","))
 }
 
 /// Imports one file. `now` tells the seconds since 1970 in UTC.

@@ -20,5 +20,6 @@ pub use leg::{Disposition, Leg, MalformedReason, Row};
 pub use position::{Mark, Position};
 pub use reader::RowReader;
 pub use tail::{Progress, Tail, TailError};
+pub use watch::Watch;
 pub use whole::Whole;
 pub use zone::{Zone, ZoneError};

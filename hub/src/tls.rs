@@ -156,35 +156,33 @@ fn last_second(certificate: &CertificateDer<'_>) -> Option<UnixTime> {
 /// The server's own certificate, which changes while connections go on.
 #[derive(Debug)]
 pub struct ServerCertificate {
-    paths: ServerFiles,
-    current: RwLock<Arc<CertifiedKey>>,
+    path: PathBuf,
+    current: RwLock<Chains>,
 }
 
-/// Where the server's certificate and key lie.
+/// The same certificate, shown in two ways.
 #[derive(Clone, Debug)]
-pub struct ServerFiles {
-    /// The certificate.
-    pub certificate: PathBuf,
-    /// The key.
-    pub key: PathBuf,
-}
-
-impl ServerFiles {
-    /// The usual names in the data directory.
-    pub fn in_directory(directory: &Path) -> Self {
-        Self { certificate: directory.join("server.pem"), key: directory.join("server-key.pem") }
-    }
+struct Chains {
+    /// To those who know the authority: sites, and this machine.
+    alone: Arc<CertifiedKey>,
+    /// To a site that enrolls: it knows the authority's fingerprint and nothing else.
+    with_authority: Arc<CertifiedKey>,
 }
 
 impl ServerCertificate {
+    /// Where the key and the certificate lie in the data directory: in one file, so that they always match.
+    pub fn path_in(data_dir: &Path) -> PathBuf {
+        data_dir.join("server.pem")
+    }
+
     /// Reads the certificate, after making a new one where it is missing, too old or for other names.
     ///
     /// # Errors
     /// When a new one is needed and cannot be made or written.
-    pub fn load(paths: ServerFiles, authority: &Authority, names: &[String], now: u64) -> Result<Self, TlsError> {
-        renew_files(&paths, authority, names, now)?;
-        let current = RwLock::new(Arc::new(read_certified(&paths)?));
-        Ok(Self { paths, current })
+    pub fn load(path: PathBuf, authority: &Authority, names: &[String], now: u64) -> Result<Self, TlsError> {
+        renew_file(&path, authority, names, now)?;
+        let current = RwLock::new(Chains::read(&path, authority)?);
+        Ok(Self { path, current })
     }
 
     /// Makes a new certificate when two thirds of the old one's time are over. The next handshake uses it.
@@ -192,8 +190,8 @@ impl ServerCertificate {
     /// # Errors
     /// When it cannot be made or written; the old one stays in use.
     pub fn renew_if_due(&self, authority: &Authority, names: &[String], now: u64) -> Result<(), TlsError> {
-        if renew_files(&self.paths, authority, names, now)? {
-            let fresh = Arc::new(read_certified(&self.paths)?);
+        if renew_file(&self.path, authority, names, now)? {
+            let fresh = Chains::read(&self.path, authority)?;
             *self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner) = fresh;
         }
         Ok(())
@@ -201,28 +199,39 @@ impl ServerCertificate {
 }
 
 impl ResolvesServerCert for ServerCertificate {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.current.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone())
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let enrolls = hello.alpn().is_some_and(|mut names| names.any(|name| name == ALPN_ENROLL));
+        let current = self.current.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Some(if enrolls { current.with_authority.clone() } else { current.alone.clone() })
     }
 }
 
-/// Whether new files were written.
-fn renew_files(paths: &ServerFiles, authority: &Authority, names: &[String], now: u64) -> Result<bool, TlsError> {
-    if is_good(paths, authority, names, now) {
+impl Chains {
+    fn read(path: &Path, authority: &Authority) -> Result<Self, TlsError> {
+        let alone = read_certified(path)?;
+        let mut with_authority = alone.clone();
+        with_authority.cert.push(authority.certificate().clone());
+        Ok(Self { alone: Arc::new(alone), with_authority: Arc::new(with_authority) })
+    }
+}
+
+/// Whether a new file was written.
+fn renew_file(path: &Path, authority: &Authority, names: &[String], now: u64) -> Result<bool, TlsError> {
+    if is_good(path, authority, names, now) {
         return Ok(false);
     }
     let (certificate, key) = authority.issue_server(names, now)?;
-    // A crash between the two leaves a pair that does not match, which the next start notices and replaces.
-    keys::replace(&paths.key, &key, 0o600).map_err(AuthorityError::from)?;
-    keys::replace(&paths.certificate, &certificate, 0o644).map_err(AuthorityError::from)?;
+    keys::replace(path, &(key + &certificate), 0o600).map_err(AuthorityError::from)?;
     info!(names = names.join(","), "made a new server certificate");
     Ok(true)
 }
 
-/// Whether the files are there, belong together, were made by this authority for these names, and are not old.
-fn is_good(paths: &ServerFiles, authority: &Authority, names: &[String], now: u64) -> bool {
-    let (Ok(der), Ok(_)) = (keys::certificate(&paths.certificate), read_certified(paths)) else { return false };
-    let Ok((_, parsed)) = x509_parser::parse_x509_certificate(&der) else { return false };
+/// Whether the file is there and whole, made by this authority for these names, and not old.
+fn is_good(path: &Path, authority: &Authority, names: &[String], now: u64) -> bool {
+    let Ok(certified) = read_certified(path) else { return false };
+    let Some((_, parsed)) = certified.cert.first().and_then(|der| x509_parser::parse_x509_certificate(der).ok()) else {
+        return false;
+    };
     let Ok((_, root)) = x509_parser::parse_x509_certificate(authority.certificate()) else { return false };
     let Ok(Some(carried)) = parsed.subject_alternative_name().map(|names| names.map(|n| n.value)) else { return false };
     let carried: Vec<String> = carried.general_names.iter().filter_map(name_text).collect();
@@ -247,11 +256,11 @@ fn name_text(name: &x509_parser::extensions::GeneralName<'_>) -> Option<String> 
     }
 }
 
-/// Reads both files; an error too when they do not belong together.
-fn read_certified(paths: &ServerFiles) -> Result<CertifiedKey, TlsError> {
-    let certificate = keys::certificate(&paths.certificate).map_err(AuthorityError::from)?;
-    let key = keys::read(&paths.key).map_err(AuthorityError::from)?;
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| Error::General(error.to_string()))?;
+/// Reads the file; an error too when key and certificate do not belong together.
+fn read_certified(path: &Path) -> Result<CertifiedKey, TlsError> {
+    let certificate = keys::certificate(path).map_err(AuthorityError::from)?;
+    let text = keys::read(path).map_err(AuthorityError::from)?;
+    let key = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| Error::General(error.to_string()))?;
     Ok(CertifiedKey::from_der(vec![certificate], key, &aws_lc_rs::default_provider())?)
 }
 
@@ -267,15 +276,15 @@ mod tests {
         keys::write_new(&certificate, &fresh.certificate, 0o644).unwrap();
         keys::write_new(&key, &fresh.key, 0o600).unwrap();
         let authority = Authority::load(&certificate, &key).unwrap();
-        let files = ServerFiles::in_directory(directory.path());
+        let file = ServerCertificate::path_in(directory.path());
         let names = ["hub.example.com".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-        let renewed = |names: &[String], now| renew_files(&files, &authority, names, now).unwrap();
+        let renewed = |names: &[String], now| renew_file(&file, &authority, names, now).unwrap();
         assert!(renewed(&names, 1_800_000_000));
         assert!(!renewed(&names, 1_800_000_000));
         assert!(!renewed(&names, 1_800_000_000 + 59 * 86_400));
         assert!(renewed(&names, 1_800_000_000 + 61 * 86_400));
         assert!(renewed(&names[..1], 1_800_000_000 + 61 * 86_400));
-        std::fs::remove_file(&files.key).unwrap();
+        std::fs::write(&file, "damaged").unwrap();
         assert!(renewed(&names[..1], 1_800_000_000 + 61 * 86_400));
     }
 }

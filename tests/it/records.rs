@@ -96,6 +96,27 @@ fn rotated_files_imported_together_are_one_history() {
 }
 
 #[test]
+fn what_was_read_before_adds_nothing() {
+    let by = "direction,outcome";
+    let bytes = fs::read(data::file("asterisk22/Master.uniqueid18.csv")).unwrap();
+    let oracle = expected(&bytes);
+    let mut site = site();
+    site.start();
+    site.feed(&bytes);
+    site.wait_for_calls(oracle.calls(), by, LIMIT);
+    // The file that is followed, and then one that was rotated away: imported beside the running agent.
+    site.run(&["import", site.master().to_str().unwrap()]).ok();
+    assert_counted("followed, then imported", &site.report(by), by, &oracle);
+    let rotated = data::file("rotate/files/Master.csv.1");
+    let mut both = expected(&bytes);
+    both.read(&fs::read(&rotated).unwrap());
+    for _ in 0..2 {
+        site.run(&["import", rotated.to_str().unwrap()]).ok();
+        assert_counted("imported twice", &site.report(by), by, &both);
+    }
+}
+
+#[test]
 fn a_file_of_other_columns_is_refused_row_by_row() {
     let site = site();
     let oracle = expected(&fs::read(data::file(data::CUSTOM_FILES[0])).unwrap());

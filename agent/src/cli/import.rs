@@ -27,7 +27,7 @@ use crate::{
 pub struct ImportArgs {
     /// Files in any layout of Asterisk's cdr_csv.
     #[arg(required = true, value_name = "PATH")]
-    pub(super) paths: Vec<PathBuf>,
+    paths: Vec<PathBuf>,
     /// Takes the times in the files in this zone, such as Europe/Berlin. Without it the zone of the configured source
     /// counts, or else the machine's own.
     #[arg(long, value_name = "ZONE")]
@@ -37,26 +37,31 @@ pub struct ImportArgs {
     json: bool,
 }
 
-/// Runs the command. `confine` is called as soon as the files are open, and before a byte of them is read.
+/// Runs the command.
 ///
 /// # Errors
 /// When a file cannot be read, or the store cannot be written.
-pub fn run(
-    args: &ImportArgs,
-    settings: &Settings,
-    confine: impl FnOnce() -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
+pub fn run(args: &ImportArgs, settings: &Settings) -> anyhow::Result<()> {
     // Everything that is named on the command line is opened before anything is read: a mistyped name stops
     // the whole import, not half of it.
     let inputs: Vec<_> = args.paths.iter().map(|path| Input::open(path)).collect::<Result<_, _>>()?;
     let zones: Vec<_> = args.paths.iter().map(|path| zone(args, settings, path)).collect::<Result<_, _>>()?;
-    confine()?;
-    let mut store = Store::open(&StateDir::new(&settings.state_dir))?;
+    let state = StateDir::new(&settings.state_dir);
+    state.become_owner()?;
+    state.create()?;
+    super::confine_command(settings)?;
+    let mut store = Store::open(&state)?;
     let rules = CallRules::new(&settings.pbx);
     let display = Display::new(inputs.iter().map(Input::length).sum());
     let mut summary = Summary::default();
     for (input, zone) in inputs.into_iter().zip(zones) {
         display.begin(input.path());
+        if input.is_of_an_account() {
+            let path = input.path().display();
+            display.warn(&format!(
+                "{path} looks like the file of one account code: its calls stand in Master.csv as well, so import only one of the two"
+            ));
+        }
         let outcome = import::file(&mut store, input, zone, &rules, &now, &mut |progress| display.show(progress))?;
         if let Some(trouble) = &outcome.trouble {
             display.warn(&format!("{}: {trouble}", outcome.path.display()));

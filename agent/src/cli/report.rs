@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use anyhow::{Context, bail};
-use clap::Args;
+use clap::{Args, error::ErrorKind};
 
 use crate::{
     local_report::{Dimension, LocalReport, Query, ReportZone},
@@ -44,7 +44,10 @@ pub struct ReportArgs {
 /// # Errors
 /// When an argument is not understood, or the store cannot be read.
 pub fn run(args: &ReportArgs, settings: &Settings) -> anyhow::Result<()> {
-    let query = query(args)?;
+    let query = match query(args) {
+        Ok(query) => query,
+        Err(error) => clap::Error::raw(ErrorKind::ValueValidation, format!("{error}\n")).exit(),
+    };
     let store = Store::open_existing(&StateDir::new(&settings.state_dir))?;
     let report = match &store {
         Some(store) => store.local_report(&query)?,

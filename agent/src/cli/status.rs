@@ -33,8 +33,10 @@ struct Overview {
     /// Why the daemon could not be asked.
     trouble: Option<String>,
     /// What the daemon says.
+    #[serde(flatten)]
     daemon: Option<Status>,
     /// What the files say, where the daemon does not run.
+    #[serde(flatten)]
     files: Option<Files>,
     /// Memory of each process in bytes.
     memory: BTreeMap<&'static str, u64>,
@@ -60,7 +62,7 @@ struct Files {
 /// # Errors
 /// When the output cannot be written as JSON.
 pub fn run(args: &StatusArgs, config: &Path, loaded: &Loaded) -> anyhow::Result<ExitCode> {
-    super::confine_command(config, loaded, &[])?;
+    super::confine_command(&loaded.settings)?;
     let overview = overview(loaded);
     if args.json {
         println!("{}", serde_json::to_string_pretty(&overview)?);

@@ -136,8 +136,8 @@ pub fn link(ground: &Ground, settings: &Settings, config: &Path, port: u16) -> P
     profile
 }
 
-/// The profile of a short-lived command that works on the state directory and on files that it was given.
-pub fn command(ground: &Ground, settings: &Settings, config: &Path, named: &[PathBuf]) -> Profile {
+/// The profile of a short-lived command that works on the state directory and on files that it has opened already.
+pub fn command(ground: &Ground, settings: &Settings) -> Profile {
     let state = StateDir::new(&settings.state_dir);
     let mut grants = vec![
         Grant::new(state.collector(), Access::Own),
@@ -145,12 +145,11 @@ pub fn command(ground: &Ground, settings: &Settings, config: &Path, named: &[Pat
         Grant::new(state.site(), Access::Read),
         Grant::new(state.lock(), Access::Read),
         Grant::new(state.control_socket(), Access::Connect),
-        Grant::new(config, Access::Read),
+        // The memory of each process, for `demarc status`.
         Grant::new("/proc", Access::Read),
     ];
     grants.extend(devices());
     grants.extend(ZONES.iter().map(|path| Grant::new(path, Access::Read)));
-    grants.extend(named.iter().map(|path| Grant::new(path, Access::Read)));
     Profile { best_effort: true, ..profile(Subject::Command, ground, settings, grants, Vec::new()) }
 }
 

@@ -229,6 +229,17 @@ fn what_cannot_be_imported_is_told_apart() {
 }
 
 #[test]
+fn files_of_account_codes_are_recognised() {
+    let head = b"\"ACME\",\"442071230000\",";
+    for (name, expected) in
+        [("ACME.csv", true), ("ACME.csv.1", true), ("Master.csv", false), ("old.csv", false), ("ACM.csv", false)]
+    {
+        assert_eq!(is_of_an_account(&Path::new("/a").join(name), head), expected, "{name}");
+    }
+    assert!(!is_of_an_account(Path::new("Master.csv"), b"\"Master\",\"1\""));
+}
+
+#[test]
 fn an_empty_file_is_no_trouble() {
     let fixture = fixture();
     let path = fixture.write("empty.csv", "");

@@ -10,6 +10,7 @@ use super::{
     names::NameTable,
     pending::{MAX_QUARANTINED, Open, RowCounts, Stored, is_never_reported},
     read::keys,
+    settle::prune,
 };
 use crate::call::{Call, CallKey, Figures, Place};
 
@@ -58,6 +59,9 @@ impl Store {
             let committed = work.calls(pending)?;
             let positions = files::write(transaction, pending, &expected, work.now)?;
             work.quarantine(pending)?;
+            if pending.stored.is_some() {
+                prune(transaction, now)?;
+            }
             Ok((committed, positions))
         });
         if result.is_err() {
@@ -111,13 +115,15 @@ impl Work<'_> {
         let mut late_duplicates = FxHashMap::<usize, u64>::default();
         let horizon = pending.newest_end.saturating_sub(FORGET_AFTER);
         let mut added = Vec::new();
-        for (key, open) in pending.young.iter().chain(&pending.old) {
+        let young = pending.young.iter().map(|(key, open)| (key, open, true));
+        let old = pending.old.iter().map(|(key, open)| (key, open, false));
+        for (key, open, young) in young.chain(old) {
             let stored = if pending.may_be_stored(key) { self.stored(key)? } else { None };
             let Some(stored) = stored else {
                 let share = open.call.share();
                 deltas.entry(share.place).or_default().add(&share.figures);
-                // What is older than the newest by so much gets no more legs.
-                if open.call.end() >= horizon || !is_never_reported(open.not_before) {
+                // What was not touched of late and is older than the newest by so much gets no more legs.
+                if young || open.call.end() >= horizon || !is_never_reported(open.not_before) {
                     self.insert(key, open)?;
                     added.push(*key);
                 }
@@ -151,10 +157,21 @@ impl Work<'_> {
 
     fn insert(&self, key: &CallKey, open: &Open) -> Result<(), Fault> {
         let status = first_status(&open.call, open.not_before);
+        let not_before = sql(open.not_before);
         self.transaction
             .prepare_cached("INSERT INTO call (key, state, status, touched, not_before) VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute((key.as_bytes(), open.call.to_bytes(), status as i64, self.now, sql(open.not_before)))?;
+            .execute((key.as_bytes(), open.call.to_bytes(), status as i64, self.touched(open), not_before))?;
         Ok(())
+    }
+
+    /// When the call was touched: now. Imported history passes for older, so that however much there is of it, it is
+    /// forgotten before the calls of today.
+    fn touched(&self, open: &Open) -> i64 {
+        if is_never_reported(open.not_before) {
+            open.call.end().clamp(self.now.saturating_sub(FORGET_AFTER - 3600), self.now)
+        } else {
+            self.now
+        }
     }
 
     /// Puts a call together with what the store has of it; says how many of its rows were there already.
@@ -167,9 +184,10 @@ impl Work<'_> {
             deltas.entry(after.place).or_default().add(&after.figures);
             self.transaction
                 .prepare_cached(
-                    "UPDATE call SET state = ?2, touched = ?3, not_before = max(not_before, ?4) WHERE key = ?1",
+                    "UPDATE call SET state = ?2, touched = max(touched, ?3), not_before = max(not_before, ?4)
+                     WHERE key = ?1",
                 )?
-                .execute((key.as_bytes(), call.to_bytes(), self.now, sql(open.not_before)))?;
+                .execute((key.as_bytes(), call.to_bytes(), self.touched(open), sql(open.not_before)))?;
         }
         Ok(repeated)
     }

@@ -5,6 +5,8 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, OpenFlags};
@@ -101,7 +103,14 @@ impl Store {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags).map_err(fault)?;
         connection.busy_timeout(BUSY).map_err(fault)?;
-        prepare(&connection).map_err(fault)?;
+        // Two processes that make a fresh store at once: SQLite refuses one of them without waiting.
+        let deadline = Instant::now() + BUSY;
+        loop {
+            match prepare(&connection).map_err(fault) {
+                Err(StoreError::Busy { .. }) if Instant::now() < deadline => thread::sleep(Duration::from_millis(20)),
+                result => break result?,
+            }
+        }
         let found = schema::version(&connection).map_err(fault)?;
         if found > schema::KNOWN {
             return Err(StoreError::TooNew { path: path.to_owned(), found, known: schema::KNOWN });

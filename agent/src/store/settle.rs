@@ -172,7 +172,7 @@ impl Reporting {
 }
 
 /// Forgets calls that get no more legs. What waits to be reported is never forgotten.
-fn prune(transaction: &Transaction<'_>, now: u64) -> Result<(), Fault> {
+pub(super) fn prune(transaction: &Transaction<'_>, now: u64) -> Result<(), Fault> {
     let oldest = sql(now).saturating_sub(FORGET_AFTER);
     transaction.execute("DELETE FROM call WHERE status IN (1, 2) AND touched < ?1", [oldest])?;
     let count: i64 = transaction.query_row("SELECT count(*) FROM call", [], |row| row.get(0))?;

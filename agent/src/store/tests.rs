@@ -310,6 +310,53 @@ fn a_damaged_store_is_said_and_set_aside_whole() {
 }
 
 #[test]
+fn a_full_disk_loses_nothing() {
+    let mut fixture = fixture();
+    fixture.put(&[leg("1.1", Some(1), 1_795_309_000)]);
+    let source = Path::new("/a/Master.csv");
+    let ids: Vec<_> = (0..2000).map(|n| format!("1795309000.{n}")).collect();
+    let many = |store: &mut Store| {
+        let mut batch = store.batch(&fixture.rules).unwrap();
+        ids.iter().for_each(|id| batch.leg(&leg(id, Some(2), 1_795_309_000), 0));
+        batch.position(source, &position(1, 100, b"head"));
+        batch.commit(NOW)
+    };
+    let limit = |store: &Store, pages: i64| {
+        store.connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).unwrap();
+    };
+    limit(&fixture.store, 30);
+    let error = many(&mut fixture.store).err().unwrap();
+    assert!(matches!(error, StoreError::Full { .. }), "{error}");
+    assert_eq!(fixture.store.counts().unwrap().calls, 1);
+    assert_eq!(fixture.store.source_position(source).unwrap(), None);
+    limit(&fixture.store, 1_000_000);
+    assert_eq!(many(&mut fixture.store).unwrap().calls, 2000);
+    assert_eq!(fixture.store.source_position(source).unwrap().unwrap().offset, 100);
+}
+
+#[test]
+fn several_processes_may_begin_the_same_store_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = StateDir::new(directory.path().join("state"));
+    let rules = CallRules::default();
+    std::thread::scope(|scope| {
+        for n in 0..4 {
+            let (state, rules) = (&state, &rules);
+            scope.spawn(move || {
+                let mut store = Store::open(state).unwrap();
+                for m in 0..20 {
+                    let mut batch = store.batch(rules).unwrap();
+                    batch.leg(&leg("1795309000.1", Some(m * 10 + n), 1_795_309_000), 0);
+                    batch.commit(NOW).unwrap();
+                }
+            });
+        }
+    });
+    let counts = Store::open(&state).unwrap().counts().unwrap();
+    assert_eq!((counts.calls, counts.legs, counts.duplicates), (1, 80, 0));
+}
+
+#[test]
 fn a_store_of_a_later_version_is_left_alone() {
     let fixture = fixture();
     fixture.store.connection.pragma_update(None, "user_version", 99).unwrap();

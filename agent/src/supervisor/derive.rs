@@ -49,7 +49,7 @@ pub(super) fn collector(loaded: &Loaded, upload: &Upload, site: Option<&Site>, g
 }
 
 /// What the link is told and the port that it may connect to, or why there is no link, in words.
-pub(super) fn link(
+pub fn link(
     loaded: &Loaded,
     upload: &Upload,
     site: Option<&Site>,

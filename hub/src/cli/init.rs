@@ -18,7 +18,7 @@ use crate::{
     config::{Address, Config},
     keys,
     store::Store,
-    tls::{ServerCertificate, ServerFiles},
+    tls::ServerCertificate,
 };
 
 /// The settings file, with what an operator may want to change.
@@ -67,7 +67,7 @@ pub(super) async fn run(directory: &Path, listen: SocketAddr, address: Option<&s
     }
     let authority = Authority::load(&config.keys.ca_certificate, &config.keys.ca_key)?;
     ServerCertificate::load(
-        ServerFiles::in_directory(&config.data_dir),
+        ServerCertificate::path_in(&config.data_dir),
         &authority,
         &config.server_names(),
         clock::now(),

@@ -12,14 +12,8 @@ use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    ca::Authority,
-    clock,
-    config::Config,
-    hub::Hub,
-    keys, presence,
-    server::Server,
-    store::Store,
-    tls::{ServerCertificate, ServerFiles},
+    ca::Authority, clock, config::Config, hub::Hub, keys, presence, server::Server, store::Store,
+    tls::ServerCertificate,
 };
 
 /// Says more or less: `DEMARC_HUB_LOG=debug`.
@@ -47,7 +41,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let store = Store::open(&config.data_dir).await?;
     store.start_node(presence::NODE, clock::now()).await?;
     let certificate = ServerCertificate::load(
-        ServerFiles::in_directory(&config.data_dir),
+        ServerCertificate::path_in(&config.data_dir),
         &authority,
         &config.server_names(),
         clock::now(),

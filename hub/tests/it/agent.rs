@@ -73,7 +73,10 @@ pub async fn tls(hub: &Hub, alpn: &[u8], site: Option<&Site>) -> std::io::Result
 
 /// Exchanges one enrollment request for an answer; `None` when the hub closes without one.
 pub async fn exchange(hub: &Hub, request: &[u8]) -> Option<EnrollResponse> {
-    let mut framed = Framed::new(tls(hub, ALPN_ENROLL, None).await.ok()?, frame::codec(64 * 1024));
+    let tls = tls(hub, ALPN_ENROLL, None).await.ok()?;
+    // Whoever enrolls knows the authority by its fingerprint only, so the hub must show it.
+    assert_eq!(tls.get_ref().1.peer_certificates().unwrap().last(), Some(&ca_of(hub)));
+    let mut framed = Framed::new(tls, frame::codec(64 * 1024));
     framed.send(Bytes::copy_from_slice(request)).await.ok()?;
     let answer = soon(framed.next()).await?.ok()?;
     Some(frame::decode(&answer).unwrap())

@@ -103,8 +103,10 @@ fn tunnel(screen: &mut Screen, status: &Status, clock: &Clock) {
     let Some(link) = &status.linked else { return screen.line("tunnel", "the link is starting") };
     match (link.connected, link.since) {
         (true, Some(since)) => {
-            screen
-                .line("tunnel", format!("connected since {}, {} delivered", clock.show(since), count(link.delivered, "report")));
+            screen.line(
+                "tunnel",
+                format!("connected since {}, {} delivered", clock.show(since), count(link.delivered, "report")),
+            );
         }
         (true, None) => screen.line("tunnel", format!("connected, {} delivered", count(link.delivered, "report"))),
         (false, _) => screen.line("tunnel", "not connected"),
@@ -336,6 +338,7 @@ mod tests {
             stats       uploads are off, by DO_NOT_TRACK in the environment
                         in the outbox: 0 reports
             disk        12.3 GB free for /var/lib/demarc
-        "#]].assert_eq(&screen);
+        "#]]
+        .assert_eq(&screen);
     }
 }

@@ -1,0 +1,289 @@
+//! The attempts of each process, and how they went.
+
+use std::{
+    fs, io,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    os::{
+        fd::AsRawFd,
+        unix::{fs::PermissionsExt, net::UnixStream, process::CommandExt},
+    },
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::Context;
+
+use super::{Expected, Proof};
+use crate::{
+    confine::{
+        Profile, Subject, canary,
+        layout::{self, Ground},
+        prove::{Attempt, Entered, Task, Verdict},
+    },
+    ipc::{
+        ROLE_FD,
+        channel::{recv_blocking, send_blocking},
+    },
+    settings::{
+        Settings, Source,
+        load::{Loaded, endpoint},
+    },
+    state::StateDir,
+    supervisor::derive,
+};
+
+/// An address that nobody has (RFC 5737): a connection to it must be refused before anything is sent.
+const NOBODYS_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 443);
+/// Known recordings tried by each process.
+const MOST_RECORDINGS: usize = 5;
+/// A child that says nothing for so long hangs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the attempts are made on.
+struct Stage {
+    settings: Settings,
+    config: PathBuf,
+    state: StateDir,
+    ground: Ground,
+    /// A readable file that no process was granted, in a directory of its own.
+    recording: PathBuf,
+    /// Somebody who would take a connection.
+    listener: TcpListener,
+    port: u16,
+    _room: tempfile::TempDir,
+}
+
+type Attempts = Vec<(String, Attempt, Expected)>;
+
+/// Lets a child of each kind try to break out.
+pub(super) fn all(loaded: &Loaded, config: &Path, state: &StateDir, ground: &Ground) -> anyhow::Result<Vec<Proof>> {
+    let stage = Stage::set(loaded, config, state, ground)?;
+    let (settings, ground) = (&stage.settings, &stage.ground);
+    let profiles = [
+        layout::supervisor(ground, settings, config),
+        layout::collector(ground, settings),
+        layout::link(ground, settings, config, stage.port),
+        layout::command(ground, settings),
+    ];
+    let mut proofs = Vec::new();
+    for profile in profiles {
+        let attempts = stage.attempts(&profile);
+        proofs.extend(prove(profile, attempts)?);
+    }
+    Ok(proofs)
+}
+
+impl Stage {
+    fn set(loaded: &Loaded, config: &Path, state: &StateDir, ground: &Ground) -> anyhow::Result<Self> {
+        let room =
+            tempfile::Builder::new().prefix("demarc-doctor-").tempdir().context("there is no room for a canary")?;
+        let recordings = room.path().join("monitor");
+        fs::create_dir(&recordings)?;
+        let recording = recordings.join("recording.wav");
+        fs::write(&recording, "RIFF")?;
+        // Open to everybody, so that nothing but the confinement can be what keeps it shut.
+        fs::set_permissions(room.path(), fs::Permissions::from_mode(0o755))?;
+        fs::set_permissions(&recordings, fs::Permissions::from_mode(0o755))?;
+        fs::set_permissions(&recording, fs::Permissions::from_mode(0o644))?;
+        std::os::unix::fs::symlink(&recording, room.path().join("link.csv"))?;
+        let mut settings = loaded.settings.clone();
+        let mut state = state.clone();
+        if !state.collector().is_dir() {
+            state = StateDir::new(room.path().join("state"));
+            settings.state_dir = state.root().to_owned();
+            state.create()?;
+        }
+        canary::plant(&state)?;
+        let site = derive::read_site(&state.site_file()).ok().flatten();
+        let upload = derive::upload(loaded, None);
+        let port = derive::link(loaded, &upload, site.as_ref(), |name| std::env::var(name).ok(), 0)
+            .map(|(_, port)| port)
+            .ok()
+            .or_else(|| Some(endpoint(settings.tunnel.hub.as_ref()?)?.port))
+            .unwrap_or(443);
+        Ok(Self {
+            settings,
+            config: config.to_owned(),
+            state,
+            ground: ground.clone(),
+            recording,
+            listener: TcpListener::bind(("127.0.0.1", 0))?,
+            port,
+            _room: room,
+        })
+    }
+
+    /// What a process with that profile tries. What would replace or end it comes last.
+    fn attempts(&self, profile: &Profile) -> Attempts {
+        let mut attempts = self.content(profile);
+        let mut refused = |what: &str, attempt| attempts.push((what.to_owned(), attempt, Expected::Refused));
+        refused("write a file outside of its own directories", Attempt::Write(self.room().join("new")));
+        refused("remove a recording", Attempt::Remove(self.recording.clone()));
+        refused("attach to another process", Attempt::Trace);
+        refused("read the memory of another process", Attempt::ReadMemory);
+        refused("mount a file system", Attempt::Mount);
+        refused("set up an io_uring", Attempt::IoUring);
+        refused("open a file by its handle", Attempt::OpenByHandle);
+        refused("move into namespaces of its own", Attempt::Unshare);
+        match profile.subject {
+            Subject::Supervisor => self.supervisor(profile, &mut attempts),
+            Subject::Collector => self.collector(&mut attempts),
+            Subject::Link => self.link(profile, &mut attempts),
+            Subject::Command => self.no_internet(&mut attempts),
+        }
+        if matches!(profile.subject, Subject::Collector | Subject::Link) {
+            attempts.push(("make another process".to_owned(), Attempt::Fork, Expected::Refused));
+        }
+        let shell = Attempt::Execute(PathBuf::from("/bin/sh"));
+        attempts.push(("start a shell".to_owned(), shell, Expected::Refused));
+        attempts
+    }
+
+    /// Call content, by every way that leads to it.
+    fn content(&self, profile: &Profile) -> Attempts {
+        let by_process = format!("/proc/{}/root{}", std::process::id(), self.recording.display());
+        let mut ways = vec![
+            ("open a recording".to_owned(), self.recording.clone()),
+            ("open a recording by a symbolic link".to_owned(), self.room().join("link.csv")),
+            ("open a recording by the root of another process".to_owned(), PathBuf::from(by_process)),
+            ("open the canary recording".to_owned(), canary::planted(&self.state)[0].clone()),
+            ("open the canary voicemail".to_owned(), canary::planted(&self.state)[1].clone()),
+            ("open root's own file /etc/shadow".to_owned(), PathBuf::from("/etc/shadow")),
+        ];
+        let known = self.ground.recordings.iter().take(MOST_RECORDINGS).enumerate();
+        ways.extend(known.map(|(number, path)| (format!("open known recording {}", number + 1), path.clone())));
+        // Where the supervisor has to be able to read, its status says so as a gap.
+        let ways = ways.into_iter().filter(|(_, path)| !layout::covers(&profile.grants, path));
+        ways.map(|(what, path)| (what, Attempt::Read(path), Expected::Refused)).collect()
+    }
+
+    fn supervisor(&self, profile: &Profile, attempts: &mut Attempts) {
+        attempts.push(("read the config file".to_owned(), Attempt::Read(self.config.clone()), Expected::Allowed));
+        if profile.landlock.is_some_and(|version| version >= 4) {
+            attempts.push(("listen on a port".to_owned(), Attempt::Listen, Expected::Refused));
+        }
+    }
+
+    fn collector(&self, attempts: &mut Attempts) {
+        for path in self.sources().filter(|path| path.exists()) {
+            attempts.push(("read call records".to_owned(), Attempt::Read(path.clone()), Expected::Allowed));
+        }
+        let own = Attempt::List(self.state.collector());
+        attempts.push(("look into its own directory".to_owned(), own, Expected::Allowed));
+        let mut refused = |what: &str, attempt| attempts.push((what.to_owned(), attempt, Expected::Refused));
+        refused("look at the link's keys", Attempt::List(self.state.link()));
+        refused("read the site's private key", Attempt::Read(self.state.link().join("key.pem")));
+        refused("read the config file", Attempt::Read(self.config.clone()));
+        self.no_internet(attempts);
+    }
+
+    fn no_internet(&self, attempts: &mut Attempts) {
+        let mut refused = |what: &str, attempt| attempts.push((what.to_owned(), attempt, Expected::Refused));
+        if let Ok(address) = self.listener.local_addr() {
+            refused("connect to a port of this machine", Attempt::Connect(address));
+        }
+        refused("connect to another machine", Attempt::Connect(NOBODYS_ADDRESS));
+        refused("make a UDP socket", Attempt::Socket(libc::AF_INET, libc::SOCK_DGRAM));
+        refused("make an IPv6 socket", Attempt::Socket(libc::AF_INET6, libc::SOCK_STREAM));
+        refused("make a raw socket", Attempt::Socket(libc::AF_INET, libc::SOCK_RAW));
+        refused("make a packet socket", Attempt::Socket(libc::AF_PACKET, libc::SOCK_RAW));
+        refused("make a netlink socket", Attempt::Socket(libc::AF_NETLINK, libc::SOCK_RAW));
+        refused("make a virtual machine socket", Attempt::Socket(libc::AF_VSOCK, libc::SOCK_STREAM));
+    }
+
+    fn link(&self, profile: &Profile, attempts: &mut Attempts) {
+        let outbox = Attempt::List(self.state.outbox());
+        attempts.push(("look into the outbox".to_owned(), outbox, Expected::Allowed));
+        let mut refused = |what: &str, attempt| attempts.push((what.to_owned(), attempt, Expected::Refused));
+        for path in self.sources().filter(|path| path.exists()) {
+            refused("read call records", Attempt::Read(path.clone()));
+        }
+        for directory in self.sources().filter_map(|path| path.parent()) {
+            refused("list the directory of the call records", Attempt::List(directory.to_owned()));
+        }
+        refused("look at the collector's store", Attempt::List(self.state.collector()));
+        refused("open the collector's store", Attempt::Read(self.state.store()));
+        refused("open the ledger", Attempt::Read(self.state.ledger()));
+        refused("read the config file", Attempt::Read(self.config.clone()));
+        refused("put a file into the outbox", Attempt::Write(self.state.outbox().join("doctor.json")));
+        refused("make a unix socket", Attempt::Socket(libc::AF_UNIX, libc::SOCK_STREAM));
+        refused("make a raw socket", Attempt::Socket(libc::AF_INET, libc::SOCK_RAW));
+        refused("make a packet socket", Attempt::Socket(libc::AF_PACKET, libc::SOCK_RAW));
+        // Older kernels cannot limit ports, and trying would send something.
+        if profile.landlock.is_some_and(|version| version >= 4) {
+            if let Ok(address) = self.listener.local_addr().as_ref() {
+                refused("connect to another port than the hub's", Attempt::Connect(*address));
+            }
+            let other = SocketAddr::new(NOBODYS_ADDRESS.ip(), if self.port == 9 { 10 } else { 9 });
+            refused("connect to another port of another machine", Attempt::Connect(other));
+            refused("listen on a port", Attempt::Listen);
+        }
+    }
+
+    fn sources(&self) -> impl Iterator<Item = &PathBuf> {
+        self.settings.pbx.source.iter().map(|Source::AsteriskCsv { path, .. }| path)
+    }
+
+    fn room(&self) -> &Path {
+        self._room.path()
+    }
+}
+
+fn prove(profile: Profile, attempts: Attempts) -> anyhow::Result<Vec<Proof>> {
+    let role = profile.subject.name();
+    let (mut ours, theirs) = UnixStream::pair()?;
+    ours.set_read_timeout(Some(PATIENCE))?;
+    let mut child = start(theirs).with_context(|| format!("the child that tries for the {role} cannot be started"))?;
+    let task = Task { profile, attempts: attempts.iter().map(|(_, attempt, _)| attempt.clone()).collect() };
+    send_blocking(&mut ours, &task)?;
+    let entered: Entered = recv_blocking(&mut ours)?;
+    let proofs = match entered {
+        Entered::Failed(why) => vec![Proof {
+            role,
+            tried: "confine itself".to_owned(),
+            expected: Expected::Allowed,
+            kernel: why,
+            holds: Some(false),
+        }],
+        Entered::Confined(_) => attempts
+            .into_iter()
+            .map(|(tried, attempt, expected)| {
+                // A child that started another program says nothing any more.
+                let verdict = recv_blocking(&mut ours).unwrap_or_else(|_| match attempt {
+                    Attempt::Execute(_) => Verdict::Succeeded,
+                    _ => Verdict::Inconclusive("the child ended".to_owned()),
+                });
+                let (kernel, refused) = match verdict {
+                    Verdict::Succeeded => ("allowed it".to_owned(), Some(false)),
+                    Verdict::Refused(error) => (error, Some(true)),
+                    Verdict::Inconclusive(why) => (why, None),
+                };
+                let holds = refused.map(|refused| refused == (expected == Expected::Refused));
+                Proof { role, tried, expected, kernel, holds }
+            })
+            .collect(),
+    };
+    drop(ours);
+    child.wait()?;
+    Ok(proofs)
+}
+
+fn start(socket: UnixStream) -> io::Result<std::process::Child> {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("demarc").args(["role", "prove"]).env_clear();
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // SAFETY: between fork and exec this calls only what a signal handler may call, and allocates nothing.
+    unsafe {
+        command.pre_exec(move || {
+            let socket = socket.as_raw_fd();
+            let result =
+                if socket == ROLE_FD { libc::fcntl(socket, libc::F_SETFD, 0) } else { libc::dup2(socket, ROLE_FD) };
+            if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        });
+    }
+    let child = command.spawn();
+    // Our copy of the child's end goes with the command, so that its end is seen here.
+    drop(command);
+    child
+}
