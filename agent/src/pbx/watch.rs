@@ -104,7 +104,9 @@ impl Watch {
 }
 
 fn events() -> Option<AsyncFd<OwnedFd>> {
-    AsyncFd::register(inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok()?).ok()
+    let events = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok()?;
+    // SAFETY: an `OwnedFd` is always the same descriptor, and closes it only when it is dropped.
+    unsafe { AsyncFd::register(events) }.ok()
 }
 
 /// Waits for an event that concerns the files; for ever where the kernel cannot be asked.
