@@ -167,7 +167,7 @@ impl Link {
                 Ended::Failed { why, lived } => {
                     let lived = if why.is_hostile() { Duration::ZERO } else { lived };
                     let delay = self.backoff.after(lived, random());
-                    tracing::warn!(delay_seconds = delay.as_secs(), "{why}");
+                    tracing::warn!(retry_in_ms = delay.as_millis() as u64, "{why}");
                     self.status.trouble = Some(why.to_string());
                     delay
                 }
@@ -194,7 +194,8 @@ impl Link {
     async fn connect(&mut self) -> Result<(Identity, Tunnel<TlsStream<TcpStream>>), Ended> {
         let identity = Identity::load(&self.state()).map_err(Ended::early)?;
         self.status.certificate_ends = Some(identity.facts().until);
-        // Entered before the first packet, so that a hub never waits for our ledger.
+        // Entered before the first packet, so that a hub never waits for our ledger; and once, since these bytes never
+        // change while this program runs.
         if !self.hello_recorded {
             let number = self.record(RecordKind::Hello, hello()).await?;
             self.wait_recorded(number).await?;

@@ -55,13 +55,14 @@ pub enum Command {
     ///
     /// Example: demarc-hub --config /srv/hub/hub.toml serve
     Serve,
-    /// Prints a one-time token with which a site enrolls. Works while the hub runs.
+    /// Prints a one-time token with which a site enrolls, a line for each site. Works while the hub runs.
     ///
     /// A site that is enrolled already can enroll again, from a new machine for example; its earlier key is shut
     /// out then. Example: demarc-hub --config /srv/hub/hub.toml token site-one --valid 3d
     Token {
-        /// The site: a-z, 0-9 and dashes.
-        site: SiteId,
+        /// The sites: a-z, 0-9 and dashes.
+        #[arg(required = true, value_name = "SITE")]
+        sites: Vec<SiteId>,
         /// How long the token is good: a number with s, m, h or d.
         #[arg(long, default_value = "24h", value_parser = parse_duration)]
         valid: Duration,
@@ -91,9 +92,9 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Init { dir, listen, address } => waiting(init::run(&dir, listen, address.as_deref()))?,
         Command::Serve => serve::run(&load()?),
-        Command::Token { site, valid } => {
+        Command::Token { sites, valid } => {
             let config = load()?;
-            waiting(token::run(&config, site, valid))?
+            waiting(token::run(&config, sites, valid))?
         }
         Command::Sites { json } => {
             let config = load()?;

@@ -52,33 +52,13 @@ pub fn server_config(authority: &Authority, certificate: Arc<ServerCertificate>)
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(Arc::new(verifier))
-        .with_cert_resolver(Arc::new(Introduction { certificate, authority: authority.certificate().clone() }));
+        .with_cert_resolver(certificate);
     config.alpn_protocols = [ALPN_TUNNEL, ALPN_ENROLL, ALPN_HTTP].map(<[u8]>::to_vec).to_vec();
     // A resumed session would skip the look at the client's certificate, and with it every later refusal.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
     Ok(config)
-}
-
-/// Sends the authority's certificate along to a site that enrolls: it knows only the fingerprint in its token. Every
-/// other site has the certificate already.
-#[derive(Debug)]
-struct Introduction {
-    certificate: Arc<ServerCertificate>,
-    authority: CertificateDer<'static>,
-}
-
-impl ResolvesServerCert for Introduction {
-    fn resolve(&self, client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let enrolls = client_hello.alpn().is_some_and(|mut names| names.any(|name| name == ALPN_ENROLL));
-        let certified = self.certificate.resolve(client_hello)?;
-        if !enrolls {
-            return Some(certified);
-        }
-        let chain = certified.cert.iter().chain([&self.authority]).cloned().collect();
-        Some(Arc::new(CertifiedKey::new(chain, certified.key.clone())))
-    }
 }
 
 /// Lets in clients without a certificate (to enroll, or to read `/healthz`) and those with one of our own

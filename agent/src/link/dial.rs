@@ -4,7 +4,7 @@ use std::{fmt, io, net::SocketAddr, str::FromStr, time::Duration};
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
-    net::{TcpSocket, TcpStream},
+    net::{TcpSocket, TcpStream, lookup_host},
     task::JoinSet,
     time::{Instant, sleep_until, timeout},
 };
@@ -47,20 +47,21 @@ impl fmt::Display for Endpoint {
 /// The name is looked up anew each time, since a vendor moves a hub by changing its DNS entry.
 pub(crate) async fn connect(endpoint: &Endpoint, role: &str, within: Duration) -> Result<TcpStream, LinkError> {
     let peer = format!("{role} ({endpoint})");
-    let silent = |_| LinkError::NoAnswer { peer: peer.clone(), seconds: within.as_secs() };
-    timeout(within, async {
-        let found = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port)).await;
-        let addresses = match found {
-            Ok(found) => interleave(found),
-            Err(error) => return Err(LinkError::NameNotFound { peer: peer.clone(), detail: error.to_string() }),
-        };
-        if addresses.is_empty() {
-            return Err(LinkError::NameNotFound { peer: peer.clone(), detail: "the name has no address".to_owned() });
-        }
-        race(addresses).await.map_err(|error| explain(&peer, within, &error))
-    })
-    .await
-    .map_err(silent)?
+    let started = Instant::now();
+    let not_found = |detail: String| LinkError::NameNotFound { peer: peer.clone(), detail };
+    let addresses = match timeout(within, lookup_host((endpoint.host.as_str(), endpoint.port))).await {
+        Ok(Ok(found)) => interleave(found),
+        Ok(Err(error)) => return Err(not_found(error.to_string())),
+        Err(_) => return Err(not_found("the name server does not answer".to_owned())),
+    };
+    if addresses.is_empty() {
+        return Err(not_found("the name has no address".to_owned()));
+    }
+    match timeout(within.saturating_sub(started.elapsed()), race(addresses)).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(explain(&peer, within, &error)),
+        Err(_) => Err(LinkError::NoAnswer { peer, seconds: within.as_secs() }),
+    }
 }
 
 /// Orders addresses so that the families take turns, IPv6 first where there is one (RFC 8305, section 4).

@@ -9,12 +9,15 @@ use demarc_proto::{
     frame::MAX_TO_AGENT,
     message::{Certificate, Refused, RefusedReason},
 };
-use tokio::task::JoinHandle;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    task::JoinHandle,
+};
 
 use super::{
     identity::{new_key, stage_key, store_chain},
     staged::private_directory,
-    testing::{Hub, Line, report_body, welcome},
+    testing::{Hub, Line, opening_bytes, report_body, welcome},
     *,
 };
 use crate::{ipc::channel::Channel, state::Site};
@@ -261,6 +264,35 @@ async fn a_hostile_hub_gets_nothing_and_is_left() {
         let trouble = bench.trouble().await;
         assert!(trouble.contains("broke the protocol") && trouble.contains(words), "{words}: {trouble}");
         line.closed().await;
+    }
+}
+
+/// A hub that keeps the link busy with cheap frames for as long as it listens.
+async fn flood(mut stream: impl AsyncRead + AsyncWrite + Unpin, frame: &[u8]) {
+    let _ = stream.write_all(&opening_bytes()).await;
+    let many = frame.repeat(4096 / frame.len());
+    let (mut read, mut write) = tokio::io::split(stream);
+    let mut sink = vec![0; 64 * 1024];
+    let reading = async { while read.read(&mut sink).await.is_ok_and(|count| count > 0) {} };
+    let writing = async { while write.write_all(&many).await.is_ok() {} };
+    tokio::join!(reading, writing);
+}
+
+#[tokio::test]
+async fn a_flood_of_frames_does_not_drown_the_supervisor() {
+    const PING: &[u8] = &[0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+    const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const WINDOW: &[u8] = &[0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    const EMPTY_DATA: &[u8] = &[0, 0, 0, 0, 0, 0, 0, 0, 1];
+    for frame in [PING, SETTINGS, WINDOW, EMPTY_DATA] {
+        let mut bench = Bench::start(PATIENT).await;
+        let stream = bench.hub.accept_tls().await;
+        let flooding = tokio::spawn(flood(stream, frame));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        bench.apply(|settings| settings.upload = false).await;
+        bench.tell(ToLink::Stop).await;
+        timeout(Duration::from_secs(1), bench.link).await.expect("the link ends").unwrap();
+        flooding.abort();
     }
 }
 

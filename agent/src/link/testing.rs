@@ -28,7 +28,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinHandle,
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::codec::Decoder;
 
 use super::certificate::provider;
@@ -173,11 +173,16 @@ impl Hub {
         self.listener.accept().await.unwrap().0
     }
 
-    /// A connection up to the open control stream.
-    pub(crate) async fn accept(&self) -> Line {
+    /// A connection up to TLS.
+    pub(crate) async fn accept_tls(&self) -> TlsStream<TcpStream> {
         let config =
             self.authority.server_config_for("127.0.0.1", now() - 900, now() + 86_400, ALPN_TUNNEL, self.mutual);
-        let stream = TlsAcceptor::from(Arc::new(config)).accept(self.accept_tcp().await).await.unwrap();
+        TlsAcceptor::from(Arc::new(config)).accept(self.accept_tcp().await).await.unwrap()
+    }
+
+    /// A connection up to the open control stream.
+    pub(crate) async fn accept(&self) -> Line {
+        let stream = self.accept_tls().await;
         let (requests, connection) = h2::client::handshake(stream).await.unwrap();
         let driver = tokio::spawn(async move { drop(connection.await) });
         let mut requests = requests.ready().await.unwrap();
@@ -206,6 +211,20 @@ impl Hub {
 /// The greeting of a hub whose clock is so many seconds ahead.
 pub(crate) fn welcome(ahead: u64) -> ToAgent {
     ToAgent::Welcome(Welcome { protocol: PROTOCOL, time: now() + ahead })
+}
+
+/// What a hub writes to open a control stream, byte by byte (RFC 9113): for hubs that go on in ways that no library
+/// would.
+pub(crate) fn opening_bytes() -> Vec<u8> {
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend_from_slice(&[0, 0, 0, 4, 0, 0, 0, 0, 0]); // SETTINGS, empty
+    // HEADERS on stream 1, END_HEADERS: POST, https, path and authority as literals.
+    let mut headers = vec![0x83, 0x87, 0x04, u8::try_from(CONTROL_PATH.len()).unwrap()];
+    headers.extend_from_slice(CONTROL_PATH.as_bytes());
+    headers.extend_from_slice(&[0x01, 1, b'x']);
+    bytes.extend_from_slice(&[0, 0, u8::try_from(headers.len()).unwrap(), 1, 4, 0, 0, 0, 1]);
+    bytes.extend_from_slice(&headers);
+    bytes
 }
 
 /// The hub's end of a control stream.

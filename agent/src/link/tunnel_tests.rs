@@ -5,6 +5,7 @@ use h2::client::SendRequest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
+use crate::link::testing::opening_bytes;
 
 const HUB: &str = "hub.example:443";
 const LONG: Duration = Duration::from_secs(60);
@@ -189,15 +190,7 @@ async fn an_answered_ping_keeps_the_tunnel_and_three_missed_ones_end_it() {
     // A hub that reads everything and says nothing any more, as one behind a dead router does.
     let (ours, mut theirs) = duplex(64 * 1024);
     let opening = tokio::spawn(async move { Tunnel::open(ours, HUB, Duration::from_millis(20), WITHIN).await });
-    let mut raw = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    raw.extend_from_slice(&[0, 0, 0, 4, 0, 0, 0, 0, 0]); // SETTINGS, empty
-    // HEADERS on stream 1, END_HEADERS: POST, https, path literal, authority literal.
-    let mut headers = vec![0x83, 0x87, 0x04, CONTROL_PATH.len() as u8];
-    headers.extend_from_slice(CONTROL_PATH.as_bytes());
-    headers.extend_from_slice(&[0x01, 1, b'x']);
-    raw.extend_from_slice(&[0, 0, headers.len() as u8, 1, 4, 0, 0, 0, 1]);
-    raw.extend_from_slice(&headers);
-    theirs.write_all(&raw).await.unwrap();
+    theirs.write_all(&opening_bytes()).await.unwrap();
     let mut silent = opening.await.unwrap().unwrap();
     let started = Instant::now();
     let mut sink = [0; 4096];

@@ -50,6 +50,20 @@ fn a_token_is_alone_on_standard_output_and_not_in_the_database() {
 }
 
 #[test]
+fn several_sites_get_a_token_each_in_their_order() {
+    let hub = Hub::start();
+    let output = hub.command(&["token", "site-one", "site-two"]).output().unwrap();
+    let sites = text(&output.stdout)
+        .lines()
+        .map(|line| {
+            let token: demarc_proto::token::EnrollmentToken = line.parse().unwrap();
+            token.site.to_string()
+        })
+        .collect::<Vec<_>>();
+    assert_eq!(sites, ["site-one", "site-two"]);
+}
+
+#[test]
 fn exit_codes_tell_what_is_wrong() {
     let hub = Hub::start();
     let code = |arguments: &[&str]| {
