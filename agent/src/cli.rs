@@ -97,7 +97,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Command::Role(args) = &cli.command {
         return role::run(args);
     }
-    let loaded = load::load(&cli.config)?;
+    let loaded = match (load::load(&cli.config), &cli.command) {
+        (Ok(loaded), _) => loaded,
+        (Err(error), Command::Status(args)) => return status::run_despite(args, &cli.config, error),
+        (Err(error), _) => return Err(error.into()),
+    };
     if !matches!(cli.command, Command::Run(_)) {
         end_quietly_with_the_reader();
     }

@@ -148,6 +148,19 @@ impl std::fmt::Debug for Secret {
     }
 }
 
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            state_dir: default_state_dir(),
+            confinement: Confinement::default(),
+            pbx: Pbx::default(),
+            tunnel: Tunnel::default(),
+            stats: Stats::default(),
+            recordings: Recordings::default(),
+        }
+    }
+}
+
 impl Settings {
     /// How long a call must be without a new leg before it enters a report.
     pub fn quiet(&self) -> std::time::Duration {

@@ -10,7 +10,10 @@ use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
 use crate::{
     control::{Answer, Request, Status, client},
-    settings::load::Loaded,
+    settings::{
+        Settings,
+        load::{self, LoadError, Loaded},
+    },
     state::StateDir,
     supervisor::derive,
 };
@@ -63,17 +66,42 @@ struct Files {
 /// When the output cannot be written as JSON.
 pub fn run(args: &StatusArgs, config: &Path, loaded: &Loaded) -> anyhow::Result<ExitCode> {
     super::confine_command(&loaded.settings)?;
-    let overview = overview(loaded);
+    let mut overview = overview(&loaded.settings);
+    if overview.daemon.is_none() {
+        overview.files = Some(files(loaded, &StateDir::new(&loaded.settings.state_dir)));
+    }
+    show(args, config, &overview)
+}
+
+/// Shows how things are while the config file cannot be used: the daemon, if it runs, knows why and goes on.
+///
+/// # Errors
+/// When no daemon runs: the error of the config file is then all that there is to say.
+pub fn run_despite(args: &StatusArgs, config: &Path, error: LoadError) -> anyhow::Result<ExitCode> {
+    let Some(state_dir) = load::state_dir_despite_errors(config) else { return Err(error.into()) };
+    let settings = Settings { state_dir, ..Settings::default() };
+    if !StateDir::new(&settings.state_dir).control_socket().exists() {
+        return Err(error.into());
+    }
+    super::confine_command(&settings)?;
+    let overview = overview(&settings);
+    if overview.daemon.is_none() {
+        return Err(error.into());
+    }
+    show(args, config, &overview)
+}
+
+fn show(args: &StatusArgs, config: &Path, overview: &Overview) -> anyhow::Result<ExitCode> {
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&overview)?);
+        println!("{}", serde_json::to_string_pretty(overview)?);
     } else {
-        print!("{}", lines::screen(&overview, config, &lines::Clock::system()));
+        print!("{}", lines::screen(overview, config, &lines::Clock::system()));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn overview(loaded: &Loaded) -> Overview {
-    let state = StateDir::new(&loaded.settings.state_dir);
+fn overview(settings: &Settings) -> Overview {
+    let state = StateDir::new(&settings.state_dir);
     let (daemon, trouble) = match client::ask(&state.control_socket(), Request::Status) {
         Ok(Answer::Status(status)) => (Some(*status), None),
         Ok(Answer::Refused { reason }) => (None, Some(reason)),
@@ -81,14 +109,13 @@ fn overview(loaded: &Loaded) -> Overview {
         Err(client::AskError::NotRunning) => (None, None),
         Err(error) => (None, Some(error.to_string())),
     };
-    let files = daemon.is_none().then(|| files(loaded, &state));
     let memory = daemon.as_ref().map(memory).unwrap_or_default();
     let disk = rustix::fs::statvfs(state.root()).ok().map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
     Overview {
         running: daemon.is_some() || trouble.is_some(),
         trouble,
         daemon,
-        files,
+        files: None,
         memory,
         disk_free: disk,
         state_dir: state.root().to_owned(),
@@ -97,7 +124,7 @@ fn overview(loaded: &Loaded) -> Overview {
 
 fn files(loaded: &Loaded, state: &StateDir) -> Files {
     let site = derive::read_site(&state.site_file());
-    let mut notices = crate::settings::load::warnings(&loaded.settings);
+    let mut notices = load::warnings(&loaded.settings);
     notices.extend(site.as_ref().err().cloned());
     let site = site.ok().flatten();
     let upload = derive::upload(loaded, std::env::var_os("DO_NOT_TRACK").as_deref());

@@ -76,6 +76,7 @@ pub fn supervisor(ground: &Ground, settings: &Settings, config: &Path) -> Profil
         let real = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
         if ground.recordings.iter().any(|recording| recording.starts_with(&real)) {
             grants.extend(named_like(&file, Access::Read));
+            grants.push(Grant::new(real, Access::List));
             gaps.push(format!(
                 "Recordings lie below {}, so the supervisor was given only the files that are there now: when the \
                  {what} is replaced, restart demarc. Keep recordings elsewhere to mend this.",

@@ -120,6 +120,22 @@ pub fn load_text(
     Ok(Loaded { settings, overrides })
 }
 
+/// Where the state directory lies according to a file that cannot be used otherwise: by its last good settings the
+/// daemon still runs there, and can be asked.
+pub fn state_dir_despite_errors(file: &Path) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let value = match toml_edit::Document::parse(text.as_str()) {
+        Ok(document) => document.get("state_dir").and_then(|item| item.as_str()).map(str::to_owned),
+        // Not even TOML: the line alone may be.
+        Err(_) => text.lines().take_while(|line| !line.trim_start().starts_with('[')).find_map(|line| {
+            let line: toml_edit::DocumentMut = line.parse().ok()?;
+            line.get("state_dir")?.as_str().map(str::to_owned)
+        }),
+    };
+    let named = std::env::var_os("DEMARC__STATE_DIR").map(PathBuf::from).or(value.map(PathBuf::from));
+    std::path::absolute(named.unwrap_or_else(super::default_state_dir)).ok()
+}
+
 /// The file alone, with exact places in its errors: the layering afterwards would name neither line nor file.
 fn parse(file: &Path, text: &str) -> Result<Settings, LoadError> {
     toml::from_str(text).map_err(|error| locate::parse_error(file, text, &error))

@@ -18,7 +18,7 @@ use crate::{
     confine::Profile,
     ipc::{
         Confined, ROLE_FD,
-        channel::{Channel, Receiver, Sender, send_blocking},
+        channel::{Channel, ChannelError, Receiver, Sender, send_blocking},
     },
     log,
 };
@@ -140,10 +140,10 @@ async fn watch<In: DeserializeOwned>(
         tokio::select! {
             message = receiver.recv(), if open => match message {
                 Ok(Some(message)) => { let _ = events.send((incarnation, Event::Said(message))).await; }
-                // Closing its end is a role's last act, and so is talking nonsense.
-                Ok(None) => open = false,
+                // Closing its end is a role's last act, in good order or not.
+                Ok(None) | Err(ChannelError::Broken(_)) => open = false,
                 Err(error) => {
-                    tracing::error!("{}", std::error::Error::source(&error).map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}")));
+                    tracing::error!("{:#}", anyhow::Error::from(error));
                     open = false;
                     let _ = child.start_kill();
                 }

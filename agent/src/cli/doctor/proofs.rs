@@ -89,12 +89,14 @@ impl Stage {
         std::os::unix::fs::symlink(&recording, room.path().join("link.csv"))?;
         let mut settings = loaded.settings.clone();
         let mut state = state.clone();
-        if !state.collector().is_dir() {
+        // A state directory that is not there yet is not made by looking, and one that cannot be written was said above.
+        let usable = state.root().is_dir() && state.create().and_then(|()| canary::plant(&state)).is_ok();
+        if !usable {
             state = StateDir::new(room.path().join("state"));
             settings.state_dir = state.root().to_owned();
             state.create()?;
+            canary::plant(&state)?;
         }
-        canary::plant(&state)?;
         let site = derive::read_site(&state.site_file()).ok().flatten();
         let upload = derive::upload(loaded, None);
         let port = derive::link(loaded, &upload, site.as_ref(), |name| std::env::var(name).ok(), 0)
@@ -119,7 +121,10 @@ impl Stage {
         let mut attempts = self.content(profile);
         let mut refused = |what: &str, attempt| attempts.push((what.to_owned(), attempt, Expected::Refused));
         refused("write a file outside of its own directories", Attempt::Write(self.room().join("new")));
-        refused("remove a recording", Attempt::Remove(self.recording.clone()));
+        // One of its own, since the attempt may succeed where nothing is enforced.
+        let spare = self.recording.with_file_name("spare.wav");
+        let _ = fs::write(&spare, "RIFF");
+        refused("remove a recording", Attempt::Remove(spare));
         refused("attach to another process", Attempt::Trace);
         refused("read the memory of another process", Attempt::ReadMemory);
         refused("mount a file system", Attempt::Mount);

@@ -48,7 +48,10 @@ pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
         && !proxy.expose().is_empty()
         && Proxy::parse(proxy).is_err()
     {
-        return fault("tunnel.proxy", "allowed is \"http://[user:password@]host:port\", \"socks5://[user:password@]host:port\", or \"\" for none");
+        return fault(
+            "tunnel.proxy",
+            "allowed is \"http://[user:password@]host:port\", \"socks5://[user:password@]host:port\", or \"\" for none",
+        );
     }
     let mut seen = Vec::new();
     for (occurrence, source) in settings.pbx.source.iter().enumerate() {

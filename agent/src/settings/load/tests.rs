@@ -245,6 +245,21 @@ fn a_missing_file_says_what_to_do() {
 }
 
 #[test]
+fn the_state_directory_is_found_in_a_broken_file() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("demarc.toml");
+    for (text, expected) in [
+        ("state_dir = \"/a\" # here\n[stats]\nflor = 1\n", "/a"),
+        ("# x\nstate_dir = \"/a\"\n[stats]\nfloor = \n", "/a"),
+        ("[stats]\nfloor = \nstate_dir = \"/a\"\n", "/var/lib/demarc"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        assert_eq!(super::state_dir_despite_errors(&file).as_deref(), Some(Path::new(expected)), "{text}");
+    }
+    assert_eq!(super::state_dir_despite_errors(&root.path().join("absent")), None);
+}
+
+#[test]
 fn endpoints() {
     let at = |host: &str, port| Some(Endpoint { host: host.to_owned(), port });
     assert_eq!(endpoint("hub.example.com:443"), at("hub.example.com", 443));
