@@ -1,6 +1,8 @@
 //! The confinement, tried with the real program: as root and as an ordinary user, on this kernel and on kernels that
 //! have no Landlock or only say that they have.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::{
     fs,
     io::{BufRead, BufReader, Read},
@@ -303,8 +305,10 @@ fn a_recording_that_opens_ends_the_daemon_for_good() {
     assert_eq!(code, Some(70), "{log}");
     assert!(log.contains("the collector is not confined") && log.contains("Master.csv"), "{log}");
     assert!(!log.contains(" ms"), "{log}");
-    // A recording beside it is none of the files that the collector was granted.
-    fs::write(world.at("cdr/0.wav"), "RIFF").unwrap();
+    // A recording below its directory is none of the files that the collector was granted.
+    fs::create_dir(world.at("cdr/voice")).unwrap();
+    fs::write(world.at("cdr/voice/0.wav"), "RIFF").unwrap();
+    world.configure("[recordings]\npaths = [\"cdr/voice\"]\n");
     let _daemon = world.start();
     let status = world.wait_for_collector();
     assert!(status["supervisor"]["confined"]["gaps"].to_string().contains("restart demarc"), "{status:#}");
