@@ -144,6 +144,9 @@ pub fn show(settings: &Settings, upload: bool, json: bool) -> anyhow::Result<()>
     let window = books.open_window();
     let start = jiff::Timestamp::from_second(i64::try_from(window.start)?)?;
     writeln!(out, "Open window: {} from {start}, {} calls so far", books.length(), open.calls())?;
+    if open.calls() == 0 {
+        return Ok(());
+    }
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED).set_header(["direction", "outcome", "calls (stay here)"]);
     for (cell, calls) in open.by_cell() {
