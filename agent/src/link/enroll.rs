@@ -56,7 +56,8 @@ pub struct EnrollOptions<'a> {
 pub enum EnrollError {
     /// The token's time is over, by our clock; nothing was sent.
     #[error(
-        "the token ended {} ago, by this machine's clock: ask the vendor for a new one, or set the clock (timedatectl)",
+        "the token has expired: it ended {} ago, by this machine's clock; ask the vendor for a new one, or set the clock \
+         (timedatectl)",
         span(*seconds)
     )]
     TokenEnded {

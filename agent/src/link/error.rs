@@ -57,7 +57,8 @@ pub enum LinkError {
     /// Somebody between here and the hub shows a certificate of their own.
     #[error(
         "the connection to {hub} is being intercepted: the certificate presented was issued by {issuer}, not by \
-         the hub's own authority; ask for an exception for this address in the proxy or firewall that inspects TLS"
+         the hub's own authority. Ask for an exception for this address in the proxy or firewall that inspects TLS; if \
+         the vendor put a new hub there instead, enroll again (demarc enroll --again TOKEN)"
     )]
     Intercepted {
         /// The hub's address.
@@ -154,7 +155,7 @@ pub enum LinkError {
     },
     /// Nothing came while the connection was being set up.
     #[error(
-        "{hub} accepted the connection and then said nothing for {seconds} s: it is overloaded, or something between \
+        "{hub} accepted the connection and then did not answer for {seconds} s: it is overloaded, or something between \
          holds the bytes back"
     )]
     SilentInHandshake {
