@@ -289,7 +289,6 @@ impl LinkError {
             | io::ErrorKind::UnexpectedEof
             | io::ErrorKind::BrokenPipe
             | io::ErrorKind::ConnectionAborted => Self::CutInHandshake { hub: hub.to_owned() },
-            io::ErrorKind::TimedOut => Self::SilentInHandshake { hub: hub.to_owned(), seconds: 0 },
             _ => Self::Lost { detail: error.kind().to_string() },
         }
     }
