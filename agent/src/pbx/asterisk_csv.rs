@@ -56,7 +56,10 @@ pub fn read<'a>(record: &'a [u8], columns: &Columns, dates: &mut DateCache) -> R
         return Err(MalformedReason::Columns);
     }
     let raw = |column| columns.raw(record, column);
-    let text = |column| unquote(raw(column));
+    let text = |column| match columns.is_plain(column) {
+        true => bare(raw(column)).map(Cow::Borrowed),
+        false => unquote(raw(column)),
+    };
     let mut time = |column| dates.parse(bare(raw(column))?).ok_or(MalformedReason::Time);
 
     let start = time(9)?;

@@ -190,11 +190,11 @@ impl RowReader {
             self.twice = None;
         }
         // Where the row's own channel has no id, that of the call's first channel is the next best.
-        let created = written.uniqueid.or(written.linkedid).and_then(uniqueid::created);
+        let created = || written.uniqueid.or(written.linkedid).and_then(uniqueid::created);
         let Written { start, answer, end, duration, billed, .. } = written;
         let times = self.zone.resolve(WallTimes { start, answer, end, duration, billed }, created, self.last_end);
-        if let Some(created) = created
-            && self.check.wants()
+        if self.check.wants()
+            && let Some(created) = created()
         {
             self.check.note(start, times.start, created);
         }

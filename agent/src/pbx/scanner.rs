@@ -12,6 +12,8 @@ pub struct Columns {
     /// One more than the widest layout, so that a wider record shows.
     ends: [u32; MAX_COLUMNS + 1],
     count: usize,
+    /// Bit i is set where column i holds quotes other than the two around it.
+    quotes_within: u32,
 }
 
 impl Columns {
@@ -27,6 +29,11 @@ impl Columns {
     pub fn raw<'a>(&self, record: &'a [u8], column: usize) -> &'a [u8] {
         let start = if column == 0 { 0 } else { self.ends[column - 1] as usize + 1 };
         &record[start..self.ends[column] as usize]
+    }
+
+    /// Whether a column's text stands in the record as it is: between two quotes or without any, and no quote in it.
+    pub fn is_plain(&self, column: usize) -> bool {
+        self.quotes_within & (1 << column) == 0
     }
 
     fn push(&mut self, end: usize) {
@@ -53,11 +60,14 @@ pub struct Record {
 /// that nothing follows. Absent where it does not end within the buffer or within [`MAX_RECORD`].
 pub fn scan(buffer: &[u8], whole: bool, columns: &mut Columns) -> Option<Record> {
     columns.count = 0;
+    columns.quotes_within = 0;
     let limit = buffer.len().min(MAX_RECORD);
     let buffer = &buffer[..limit];
     let mut inside = 0_u64;
     let mut folded = 0_u64;
     let mut base = 0;
+    // What the last bytes of the block before were; a column starts where the record does.
+    let (mut after_quote, mut at_start, mut after_start) = (0, 1, 0);
     while base < limit {
         let Masks { quotes, commas, line_feeds } = masks(buffer, base);
         let quoted = parity(quotes) ^ inside;
@@ -66,6 +76,19 @@ pub fn scan(buffer: &[u8], whole: bool, columns: &mut Columns) -> Option<Record>
         let before = ends ^ ends.wrapping_sub(1);
         folded |= line_feeds & quoted & before;
         let mut separators = commas & !quoted & before;
+
+        // A quote in its place opens a column, at its start, or closes it. Any other is doubled, or out of place.
+        let starts = (separators << 1) | at_start;
+        let doubled = quotes & ((quotes << 1) | after_quote) & !((starts << 1) | after_start);
+        let strays = quotes & quoted & !starts;
+        let mut odd = (doubled | strays) & before;
+        (after_quote, at_start, after_start) = (quotes >> 63, separators >> 63, starts >> 63);
+        while odd != 0 {
+            let column = columns.count + (separators & (odd ^ odd.wrapping_sub(1))).count_ones() as usize;
+            columns.quotes_within |= 1_u32.checked_shl(column as u32).unwrap_or(0);
+            odd &= odd - 1;
+        }
+
         while separators != 0 {
             columns.push(base + separators.trailing_zeros() as usize);
             separators &= separators - 1;
@@ -216,6 +239,16 @@ mod tests {
                 .map(|record| (record.consumed, columns.ends[..columns.count].iter().map(|&end| end as usize).collect()));
             let expected = plainly(&text).map(|(end, mut ends)| { ends.truncate(MAX_COLUMNS + 1); (end, ends) });
             prop_assert_eq!(found, expected);
+            let mut columns = Columns::default();
+            if let Some(record) = scan(&text, false, &mut columns) {
+                for column in 0..columns.count() {
+                    let raw = columns.raw(&text[..record.length], column);
+                    let quotes: Vec<usize> = (0..raw.len()).filter(|&at| raw[at] == b'"').collect();
+                    // A carriage return before the line end may stand behind the closing quote.
+                    let plain = quotes.is_empty() || quotes.len() == 2 && quotes[0] == 0;
+                    prop_assert_eq!(columns.is_plain(column), plain, "{:?}", raw);
+                }
+            }
         }
 
         #[test]

@@ -460,10 +460,9 @@ impl Tail {
 
     fn survey(&self) -> Result<Survey, TailError> {
         let older = self.resume.older.iter().map(|mark| mark.inode);
-        let known: Vec<u64> = older.chain(self.current.as_ref().map(|file| file.inode)).collect();
-        // The file of the position is needed itself, unless it is open.
-        let needed = if self.current.is_none() { self.resume.inode } else { 0 };
-        Survey::take(&self.path, &known, needed)
+        let known: Vec<u64> =
+            older.chain(self.current.as_ref().map(|file| file.inode)).chain([self.resume.inode]).collect();
+        Survey::take(&self.path, &known)
     }
 
     fn open(&self, facts: &survey::Facts, offset: u64) -> Result<Option<OpenFile>, TailError> {

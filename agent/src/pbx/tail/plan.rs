@@ -1,8 +1,10 @@
 //! Which file to read next, and from where: pure decisions about what a survey found.
 
+use std::cmp::Reverse;
+
 use super::{
     super::position::{Mark, Position},
-    survey::{Facts, Kind, Survey},
+    survey::{Age, Facts, Kind, Survey},
 };
 
 /// Where reading goes on; files by their place in the survey.
@@ -56,7 +58,7 @@ pub(super) fn resume(position: &Position, survey: &Survey) -> (Next, Missed) {
     if let Some(file) = find(&position.mark(), survey) {
         return (Next::At { file, offset: position.offset }, Missed::Nothing);
     }
-    let shortened = survey.live().filter(|&live| position.mark().matches(&survey.files[live].head));
+    let shortened = survey.live().filter(|&live| position.mark().matches(survey.files[live].head()));
     if let Some(file) = shortened {
         return (Next::AtEndOf { file }, Missed::Nothing);
     }
@@ -88,7 +90,7 @@ pub(super) fn successor(position: &Position, survey: &Survey) -> Next {
     }
     match live {
         // The same rows, but fewer: somebody put an old copy in its place.
-        Some(file) if own.prefix_len > 0 && own.matches(&survey.files[file].head) => Next::AtEndOf { file },
+        Some(file) if own.prefix_len > 0 && own.matches(survey.files[file].head()) => Next::AtEndOf { file },
         Some(file) => Next::At { file, offset: 0 },
         None => Next::Wait,
     }
@@ -114,36 +116,42 @@ pub(super) fn overlooked(position: &Position, survey: &Survey) -> Option<usize> 
 
 /// The file that a mark was made of: by its inode, else by its contents.
 fn find(mark: &Mark, survey: &Survey) -> Option<usize> {
-    let fits = |file: &Facts| file.kind != Kind::Compressed && file.size >= mark.offset && mark.matches(&file.head);
-    let same = |file: &Facts| (file.device, file.inode) == (mark.device, mark.inode) && fits(file);
-    survey.files.iter().position(same).or_else(|| {
+    let fits = |file: &Facts| file.head.is_some() && file.size >= mark.offset && mark.matches(file.head());
+    let same = |file: &Facts| (file.device, file.inode) == (mark.device, mark.inode);
+    let by_contents = || {
         if mark.prefix_len == 0 {
             return None;
         }
         // A copy that was made before the original was truncated is the longest of several.
         let fitting = survey.files.iter().enumerate().filter(|(_, file)| fits(file));
         fitting.max_by_key(|(_, file)| (file.kind == Kind::Live, file.size)).map(|(place, _)| place)
-    })
+    };
+    // A file that may not be read is told by its inode alone; opening it will show that.
+    let unreadable = |file: &Facts| file.head.is_none() && file.kind != Kind::Compressed && same(file);
+    let readable = survey.files.iter().position(|file| same(file) && fits(file));
+    readable.or_else(by_contents).or_else(|| survey.files.iter().position(unreadable))
 }
 
-/// Rotated files with rows, oldest first.
+/// Rotated files, oldest first.
 fn ordered(survey: &Survey) -> Vec<usize> {
-    let number = |file: &Facts| match file.kind {
-        Kind::Rotated { number } => number,
-        _ => None,
-    };
-    let rotated = |file: &Facts| matches!(file.kind, Kind::Rotated { .. });
-    let mut order: Vec<usize> = (0..survey.files.len()).filter(|&place| rotated(&survey.files[place])).collect();
-    if order.iter().all(|&place| number(&survey.files[place]).is_some()) {
-        // logrotate counts upwards as files grow old; an editor may have touched one of them since.
-        order.sort_by_key(|&place| std::cmp::Reverse(number(&survey.files[place])));
-    } else {
-        order.sort_by(|&a, &b| {
-            let (a, b) = (&survey.files[a], &survey.files[b]);
-            a.modified.cmp(&b.modified).then_with(|| a.name.cmp(&b.name))
-        });
+    let mut order: Vec<(usize, Age)> = Vec::new();
+    for (place, file) in survey.files.iter().enumerate() {
+        if let Kind::Rotated(age) = file.kind {
+            order.push((place, age));
+        }
     }
-    order
+    let name = |place: usize| survey.files[place].name.as_encoded_bytes();
+    let length = order.first().map(|&(place, _)| name(place).len());
+    if order.iter().all(|(_, age)| matches!(age, Age::Number(_))) {
+        // Numbers grow as files grow old; an editor may have touched one of them since.
+        order.sort_by_key(|&(_, age)| if let Age::Number(number) = age { Reverse(number) } else { Reverse(0) });
+    } else if order.iter().all(|&(place, age)| age == Age::Date && Some(name(place).len()) == length) {
+        // So may a program that kept the older one open.
+        order.sort_by_key(|&(place, _)| name(place));
+    } else {
+        order.sort_by_key(|&(place, _)| (survey.files[place].modified, name(place)));
+    }
+    order.into_iter().map(|(place, _)| place).collect()
 }
 
 /// Rotated files that came after the one at `anchor`, oldest first; without one, those that changed after `modified`.
@@ -154,13 +162,14 @@ fn unread(anchor: Option<usize>, modified: i64, own: Option<&Mark>, older: &[Mar
         Some(place) => order[place + 1..].to_vec(),
         None => {
             let since = anchor.map_or(modified, |anchor| survey.files[anchor].modified);
-            order.into_iter().filter(|&place| survey.files[place].modified > since).collect()
+            let since = |file: &Facts| file.modified > since || file.modified == since && file.head.is_none();
+            order.into_iter().filter(|&place| since(&survey.files[place])).collect()
         }
     };
     let read = |file: &Facts| {
         own.into_iter().chain(older).any(|mark| {
-            (mark.device, mark.inode) == (file.device, file.inode) && mark.matches(&file.head)
-                || mark.prefix_len > 0 && mark.matches(&file.head)
+            let same = (mark.device, mark.inode) == (file.device, file.inode);
+            (same || mark.prefix_len > 0) && (mark.matches(file.head()) || same && file.head.is_none())
         })
     };
     let live = survey.live().map(|live| &survey.files[live]);
@@ -173,7 +182,7 @@ fn unread(anchor: Option<usize>, modified: i64, own: Option<&Mark>, older: &[Mar
                 let other_file = &survey.files[other];
                 other != place
                     && alike(other_file, file)
-                    && (other_file.size, std::cmp::Reverse(other)) > (file.size, std::cmp::Reverse(place))
+                    && (other_file.size, Reverse(other)) > (file.size, Reverse(place))
             };
             file.size > 0 && !read(file) && !live.is_some_and(|live| alike(live, file)) && !newer.iter().any(longer)
         })
@@ -182,8 +191,9 @@ fn unread(anchor: Option<usize>, modified: i64, own: Option<&Mark>, older: &[Mar
 
 /// Whether one file is a copy of the other's beginning: they share a first row, and all that both have.
 fn alike(a: &Facts, b: &Facts) -> bool {
-    let common = a.head.len().min(b.head.len());
-    a.head[..common] == b.head[..common] && a.head[..common].contains(&b'\n')
+    let (a, b) = (a.head(), b.head());
+    let common = a.len().min(b.len());
+    a[..common] == b[..common] && a[..common].contains(&b'\n')
 }
 
 #[cfg(test)]

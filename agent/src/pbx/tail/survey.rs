@@ -34,8 +34,15 @@ pub(super) struct Facts {
     pub size: u64,
     /// When its contents changed: nanoseconds since 1970.
     pub modified: i64,
-    /// Its first bytes, up to [`PREFIX`](crate::pbx::position::PREFIX).
-    pub head: Vec<u8>,
+    /// Its first bytes, up to [`PREFIX`](crate::pbx::position::PREFIX); absent where this process may not read it.
+    pub head: Option<Vec<u8>>,
+}
+
+impl Facts {
+    /// Its first bytes, as far as this process may know them.
+    pub(super) fn head(&self) -> &[u8] {
+        self.head.as_deref().unwrap_or_default()
+    }
 }
 
 /// What a file's name says of it.
@@ -44,20 +51,27 @@ pub(super) enum Kind {
     /// It has the followed file's own name.
     Live,
     /// It was rotated away: `.1`, `-20261122`.
-    Rotated {
-        /// The number of `.1`; absent where the name has a date.
-        number: Option<u32>,
-    },
+    Rotated(Age),
     /// It was rotated away and compressed.
     Compressed,
     /// It has the name and more, such as `.bak`: perhaps the file itself, never one that must be read beside it.
     Other,
 }
 
+/// What a rotated file's name says of its age.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Age {
+    /// The number of `.1`: the higher, the older.
+    Number(u32),
+    /// A date with the year first, or seconds since 1970: names of equal length are in the order of time.
+    Date,
+    /// Something else.
+    Unknown,
+}
+
 impl Survey {
-    /// Looks around. Files with the `known` inodes are looked at however old they are; the one with the inode `needed`
-    /// must be reachable where it is there.
-    pub(super) fn take(path: &Path, known: &[u64], needed: u64) -> Result<Self, TailError> {
+    /// Looks around. Files with the `known` inodes are looked at however old they are.
+    pub(super) fn take(path: &Path, known: &[u64]) -> Result<Self, TailError> {
         let directory = directory_of(path);
         let live = path.file_name().unwrap_or_default();
         let entries = match fs::read_dir(&directory) {
@@ -77,7 +91,7 @@ impl Survey {
             .collect();
         if found.len() > MOST {
             let important = |(_, kind, data): &(OsString, Kind, Metadata)| {
-                (*kind == Kind::Live || data.ino() == needed || known.contains(&data.ino()), modified(data))
+                (*kind == Kind::Live || known.contains(&data.ino()), modified(data))
             };
             found.sort_by_key(|file| std::cmp::Reverse(important(file)));
             found.truncate(MOST);
@@ -85,16 +99,17 @@ impl Survey {
         let mut files = Vec::with_capacity(found.len());
         for (name, kind, metadata) in found {
             if kind == Kind::Compressed {
-                files.push(facts(name, kind, &metadata, Vec::new()));
+                files.push(facts(name, kind, &metadata, None));
                 continue;
             }
             match open::open(&directory.join(&name)) {
                 Ok(Some((file, metadata))) => {
                     let head = open::head(&file, u64::MAX).map_err(|error| TailError::from_io(path, "read", error))?;
-                    files.push(facts(name, kind, &metadata, head));
+                    files.push(facts(name, kind, &metadata, Some(head)));
                 }
-                // The file that is followed must be reachable; of the others, those that are not cannot be meant.
-                Err(error) if kind == Kind::Live || metadata.ino() == needed => return Err(error),
+                Err(error) if kind == Kind::Live => return Err(error),
+                // It may be what must be read next: then this process needs another start.
+                Err(TailError::NotReachable { .. }) => files.push(facts(name, kind, &metadata, None)),
                 Ok(None) | Err(_) => {}
             }
         }
@@ -112,7 +127,7 @@ impl Survey {
     }
 }
 
-fn facts(name: OsString, kind: Kind, metadata: &Metadata, head: Vec<u8>) -> Facts {
+fn facts(name: OsString, kind: Kind, metadata: &Metadata, head: Option<Vec<u8>>) -> Facts {
     Facts {
         name,
         kind,
@@ -152,25 +167,32 @@ fn kind(name: &OsStr, live: &OsStr) -> Option<Kind> {
         let dot = live.iter().rposition(|&byte| byte == b'.').filter(|&dot| dot > 0)?;
         plain.strip_prefix(&live[..dot])?.strip_suffix(&live[dot..])
     };
-    let number = plain.strip_prefix(live).and_then(rotation).or_else(|| middle().and_then(rotation));
-    match number {
+    let age = plain.strip_prefix(live).and_then(rotation).or_else(|| middle().and_then(rotation));
+    match age {
         Some(_) if compressed => Some(Kind::Compressed),
-        Some(number) => Some(Kind::Rotated { number }),
+        Some(age) => Some(Kind::Rotated(age)),
         None => name.starts_with(live).then_some(Kind::Other),
     }
 }
 
-/// Whether that is what logrotate and its kind add to a name; and the number, where it is one.
-fn rotation(suffix: &[u8]) -> Option<Option<u32>> {
+/// Whether that is what logrotate and its kind add to a name, and what it says.
+fn rotation(suffix: &[u8]) -> Option<Age> {
     let [b'.' | b'-' | b'_', rest @ ..] = suffix else { return None };
     if !rest.first()?.is_ascii_digit()
         || !rest.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'T'))
     {
         return None;
     }
-    // A longer one is a date.
-    let number = if rest.len() <= 4 { std::str::from_utf8(rest).ok().and_then(|text| text.parse().ok()) } else { None };
-    Some(number)
+    let digits: String = rest.iter().filter(|byte| byte.is_ascii_digit()).map(|&byte| char::from(byte)).collect();
+    let part = |range: std::ops::Range<usize>| digits.get(range).and_then(|text| text.parse::<u32>().ok()).unwrap_or(0);
+    let by_date =
+        (1990..2100).contains(&part(0..4)) && (1..=12).contains(&part(4..6)) && (1..=31).contains(&part(6..8));
+    Some(match rest.len() {
+        0..=4 if digits.len() == rest.len() => Age::Number(part(0..rest.len())),
+        10 if digits.len() == 10 => Age::Date,
+        _ if by_date => Age::Date,
+        _ => Age::Unknown,
+    })
 }
 
 #[cfg(test)]
@@ -180,8 +202,8 @@ mod tests {
     #[test]
     fn names_say_what_was_done_to_the_file() {
         let of = |name: &str| kind(OsStr::new(name), OsStr::new("Master.csv"));
-        let numbered = |number| Some(Kind::Rotated { number: Some(number) });
-        let dated = Some(Kind::Rotated { number: None });
+        let numbered = |number| Some(Kind::Rotated(Age::Number(number)));
+        let dated = Some(Kind::Rotated(Age::Date));
         for (name, expected) in [
             ("Master.csv", Some(Kind::Live)),
             ("Master.csv.1", numbered(1)),
@@ -193,6 +215,10 @@ mod tests {
             ("Master.csv.2026-11-22T10:00:00", dated),
             ("Master.csv.2.gz", Some(Kind::Compressed)),
             ("Master.csv-20261122.xz", Some(Kind::Compressed)),
+            ("Master.csv-1795310451", dated),
+            ("Master.csv.22-11-2026", Some(Kind::Rotated(Age::Unknown))),
+            ("Master.csv-22112026", Some(Kind::Rotated(Age::Unknown))),
+            ("Master.csv.1.2", Some(Kind::Rotated(Age::Unknown))),
             ("Master.csv.bak", Some(Kind::Other)),
             ("Master.csv.old.gz", Some(Kind::Other)),
             ("Master.csv~", Some(Kind::Other)),

@@ -7,14 +7,15 @@ use crate::pbx::position::fingerprint;
 
 /// A file whose contents are told by its head: `size` bytes, of which the first are `text`.
 fn file(name: &str, kind: Kind, inode: u64, size: u64, modified: i64, text: &str) -> Facts {
-    Facts { name: OsString::from(name), kind, device: 1, inode, size, modified, head: text.as_bytes().to_vec() }
+    Facts { name: OsString::from(name), kind, device: 1, inode, size, modified, head: Some(text.as_bytes().to_vec()) }
 }
 
 fn number(number: u32) -> Kind {
-    Kind::Rotated { number: Some(number) }
+    Kind::Rotated(Age::Number(number))
 }
 
-const DATED: Kind = Kind::Rotated { number: None };
+const DATED: Kind = Kind::Rotated(Age::Date);
+const OTHERWISE: Kind = Kind::Rotated(Age::Unknown);
 
 fn at(inode: u64, offset: u64, text: &str, modified: i64) -> Position {
     let prefix = &text.as_bytes()[..text.len().min(offset as usize)];
@@ -76,17 +77,20 @@ fn a_renamed_file_is_read_to_its_end_and_the_newer_ones_after_it() {
 }
 
 #[test]
-fn dated_files_go_by_their_time_of_change() {
-    let files = || {
+fn dated_files_go_by_their_names_and_others_by_their_time_of_change() {
+    let files = |kind, oldest| {
         vec![
             file("m", Kind::Live, 9, 5, 90, "d\n"),
-            file("m-20261103", DATED, 7, 8, 70, "b\n"),
-            file("m-20261104", DATED, 8, 8, 80, "c\n"),
-            file("m-20261102", DATED, 6, 8, 60, "a\n"),
+            file("m-20261103", kind, 7, 8, 70, "b\n"),
+            file("m-20261104", kind, 8, 8, 80, "c\n"),
+            file("m-20261102", kind, 6, 8, oldest, "a\n"),
         ]
     };
-    assert_eq!(next(&at(6, 8, "a\n", 60), files()), "m-20261103 at 0");
-    assert_eq!(next(&at(8, 8, "c\n", 80), files()), "m at 0");
+    for (kind, oldest) in [(DATED, 75), (OTHERWISE, 60)] {
+        assert_eq!(next(&at(6, 8, "a\n", 60), files(kind, oldest)), "m-20261103 at 0");
+        assert_eq!(next(&at(8, 8, "c\n", 80), files(kind, oldest)), "m at 0");
+    }
+    assert_eq!(next(&at(6, 8, "a\n", 75), files(OTHERWISE, 75)), "m-20261104 at 0");
 }
 
 #[test]
@@ -133,8 +137,8 @@ fn snapshots_beside_the_file_are_not_read() {
     let files = |live_inode| {
         vec![
             file("m", Kind::Live, live_inode, 100, 90, "z\n"),
-            file("m-20261101", DATED, 3, 60, 85, "a\nb\n"),
-            file("m-20261102", DATED, 4, 80, 95, "z\n"),
+            file("m-20261104", DATED, 3, 60, 85, "a\nb\n"),
+            file("m-20261105", DATED, 4, 80, 95, "z\n"),
             file("m-20261103", DATED, 5, 90, 80, "a\nb\n"),
             file("m.backup", Kind::Other, 6, 90, 99, "q\n"),
         ]
@@ -154,4 +158,19 @@ fn a_file_that_was_emptied_before_it_was_ever_read_is_found() {
     position.modified = 70;
     position.older = vec![at(2, 30, "a\n", 0).mark()];
     assert_eq!(resumed(&position, files()).0, "m at 0");
+}
+
+#[test]
+fn a_file_out_of_reach_is_chosen_where_rows_may_be_in_it() {
+    let hidden = |name: &str, kind, inode, modified| Facts { head: None, ..file(name, kind, inode, 30, modified, "") };
+    // Copied away and emptied, and this process was confined to the files that were there before.
+    let position = at(1, 40, "a\nb\n", 70);
+    let copied = |modified| vec![file("m", Kind::Live, 1, 2, 90, "z\n"), hidden("m.1", number(1), 2, modified)];
+    assert_eq!(resumed(&position, copied(70)).0, "m.1 at 0");
+    assert_eq!(resumed(&position, copied(60)).0, "m at 0");
+    let renamed = || vec![file("m", Kind::Live, 9, 2, 90, "z\n"), hidden("m.1", number(1), 1, 80)];
+    assert_eq!(resumed(&position, renamed()).0, "m.1 at 40");
+    // Old files do not matter.
+    let live = vec![file("m", Kind::Live, 1, 50, 90, "a\nb\n"), hidden("m.1", number(1), 2, 95)];
+    assert_eq!(resumed(&position, live).0, "m at 40");
 }

@@ -14,6 +14,8 @@ enum Step {
     Rename,
     RenameAndCreate,
     CopyTruncate,
+    /// A program that keeps its file open writes to the one that was renamed last.
+    Late(u64),
     Poll(u64),
     /// Polls, and the process ends before the rows are stored.
     Crash(u64),
@@ -27,6 +29,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Rename),
         2 => Just(Step::RenameAndCreate),
         3 => Just(Step::CopyTruncate),
+        2 => (1..3_u64).prop_map(Step::Late),
         6 => (1..8_u64).prop_map(Step::Poll),
         2 => (1..8_u64).prop_map(Step::Crash),
         2 => Just(Step::Restart),
@@ -43,13 +46,31 @@ struct World {
     tail: Tail,
     stored: Option<Position>,
     delivered: Vec<u64>,
+    /// The file that each row was written to.
+    files: Vec<u64>,
+    file: u64,
+    /// The file that was renamed last, while somebody may still write to it.
+    renamed: Option<(String, u64)>,
 }
 
 impl World {
     fn new(dated: bool) -> Self {
         let bench = Bench::new();
         let tail = bench.tail(None);
-        Self { bench, dated, written: 0, half: None, rotations: 0, clock: 0, tail, stored: None, delivered: Vec::new() }
+        Self {
+            bench,
+            dated,
+            written: 0,
+            half: None,
+            rotations: 0,
+            clock: 0,
+            tail,
+            stored: None,
+            delivered: Vec::new(),
+            files: Vec::new(),
+            file: 0,
+            renamed: None,
+        }
     }
 
     /// Files change at different times, which the kernel's coarse clock would not show here.
@@ -68,8 +89,13 @@ impl World {
     fn finish_half(&mut self) {
         if let Some(rest) = self.half.take() {
             self.write(&rest);
-            self.written += 1;
+            self.note(1, self.file);
         }
+    }
+
+    fn note(&mut self, rows: u64, file: u64) {
+        self.written += rows;
+        self.files.extend((0..rows).map(|_| file));
     }
 
     /// Makes room for a file that is rotated away, and says what it is to be called.
@@ -93,7 +119,7 @@ impl World {
                 self.finish_half();
                 let text: String = (self.written..self.written + count).map(line).collect();
                 self.write(&text);
-                self.written += count;
+                self.note(*count, self.file);
             }
             Step::Half => {
                 self.finish_half();
@@ -109,6 +135,8 @@ impl World {
                     return;
                 }
                 let name = self.rotated();
+                self.renamed = None;
+                self.file += 1;
                 if matches!(step, Step::CopyTruncate) {
                     fs::copy(&self.bench.path, self.bench.beside(&name)).unwrap();
                     self.touch(&name);
@@ -116,11 +144,27 @@ impl World {
                     self.touch("");
                 } else {
                     self.bench.rename("", &name);
+                    if fs::metadata(self.bench.beside(&name)).unwrap().len() > 0 {
+                        self.renamed = Some((name, self.file - 1));
+                    }
                     if matches!(step, Step::RenameAndCreate) {
                         File::create(&self.bench.path).unwrap();
                         self.touch("");
                     }
                 }
+            }
+            Step::Late(count) => {
+                let Some((name, file)) = self.renamed.clone() else { return };
+                self.finish_half();
+                let text: String = (self.written..self.written + count).map(line).collect();
+                OpenOptions::new()
+                    .append(true)
+                    .open(self.bench.beside(&name))
+                    .unwrap()
+                    .write_all(text.as_bytes())
+                    .unwrap();
+                self.touch(&name);
+                self.note(*count, file);
             }
             Step::Poll(rows) => {
                 self.set_rows(*rows);
@@ -168,6 +212,13 @@ proptest! {
                 break;
             }
         }
-        prop_assert_eq!(world.delivered, (0..world.written).collect::<Vec<_>>());
+        let mut sorted = world.delivered.clone();
+        sorted.sort_unstable();
+        prop_assert_eq!(sorted, (0..world.written).collect::<Vec<_>>());
+        let late = steps.iter().any(|step| matches!(step, Step::Late(_)));
+        for pair in world.delivered.windows(2) {
+            let files = [world.files[pair[0] as usize], world.files[pair[1] as usize]];
+            prop_assert!(pair[0] < pair[1] || late && files[0] != files[1], "{:?}", world.delivered);
+        }
     }
 }
