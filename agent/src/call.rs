@@ -4,6 +4,7 @@ pub mod channel;
 pub mod code;
 pub mod key;
 pub mod name;
+pub mod rows;
 pub mod rules;
 pub mod spans;
 
@@ -11,6 +12,7 @@ use demarc_proto::{Cell, Direction, Outcome, report::Destination};
 
 use self::{
     channel::{Channel, leads_out},
+    rows::Rows,
     spans::Spans,
 };
 pub use self::{
@@ -34,8 +36,8 @@ pub struct Call {
     person: Option<i64>,
     /// When at least one answered leg was up.
     talk: Spans,
-    /// The rows that make up the call, by their names, in order.
-    rows: Vec<u64>,
+    /// The rows that make up the call, by their names.
+    rows: Rows,
     /// Rows without a name: each is a leg, even if its bytes repeat those of another (ForkCDR writes such rows).
     nameless_rows: u32,
     /// What happened in any of the legs: a set of `SAW_` bits.
@@ -183,14 +185,15 @@ impl Call {
             Pick { rank, time, sequence, name: names.note(channel.device), detail: 0 }
         });
 
-        let row = key::row_name(leg);
+        let mut rows = Rows::default();
+        let named = key::row_name(leg).is_some_and(|row| rows.add(row));
         Self {
             start: leg.start,
             end: leg.end,
             person: by_person.then_some(answer),
             talk,
-            rows: row.into_iter().collect(),
-            nameless_rows: u32::from(row.is_none()),
+            rows,
+            nameless_rows: u32::from(!named),
             saw,
             first,
             out,
@@ -211,14 +214,7 @@ impl Call {
         self.out = least(self.out, other.out);
         self.queue = least(self.queue, other.queue);
         self.rung = least(self.rung, other.rung);
-        let mut repeated = 0;
-        for &row in &other.rows {
-            match self.rows.binary_search(&row) {
-                Ok(_) => repeated += 1,
-                Err(place) => self.rows.insert(place, row),
-            }
-        }
-        repeated
+        self.rows.add_all(&other.rows)
     }
 
     /// The second in which the call began.
@@ -233,7 +229,7 @@ impl Call {
 
     /// How many legs the call has.
     pub fn legs(&self) -> u64 {
-        self.rows.len() as u64 + u64::from(self.nameless_rows)
+        self.rows.len() + u64::from(self.nameless_rows)
     }
 
     /// Where it came from and went to.

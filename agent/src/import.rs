@@ -23,9 +23,9 @@ use crate::{
 };
 
 /// So many calls stay open in memory for later legs.
-const OPEN_CALLS: usize = 100_000;
+const OPEN_CALLS: usize = 131_072;
 /// Beyond so many other things in memory they are committed.
-const MAX_WEIGHT: usize = 60_000;
+const MAX_WEIGHT: usize = 56_000;
 /// How long rows wait for their commit: what an interruption costs, and how often live rows must wait for ours.
 const COMMIT_EVERY: Duration = Duration::from_secs(5);
 /// Memory for the store's pages while much is written, in KiB.
@@ -191,7 +191,7 @@ fn attempt(
     // What is appended while we read is for the next time: else an import of a live file might never end.
     let rest = file.take(metadata.len() - start.offset);
     let mut whole = Whole::resume(rest, zone, &start, head.clone());
-    let mut pending = store.import(OPEN_CALLS)?;
+    let mut pending = store.import(OPEN_CALLS, now())?;
     let mut last_commit = Instant::now();
     loop {
         let step = whole.step(&mut |row| take(&mut pending, row, rules)).map_err(read)?;

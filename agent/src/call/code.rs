@@ -1,6 +1,8 @@
 //! A call as the few bytes in which the store keeps it.
 
-use super::{Call, NameId, Pick, Rank, spans::Spans};
+use std::num::NonZeroU64;
+
+use super::{Call, NameId, Pick, Rank, rows::Rows, spans::Spans};
 
 /// The first byte of every form; a later form gets the next number.
 const FORM: u8 = 1;
@@ -23,9 +25,9 @@ impl Call {
             out.since(self.start, from);
             out.since(from, to);
         }
-        out.number(self.rows.len() as u64);
-        for &row in &self.rows {
-            out.0.extend_from_slice(&row.to_le_bytes());
+        out.number(self.rows.len());
+        for row in self.rows.iter() {
+            out.0.extend_from_slice(&row.get().to_le_bytes());
         }
         out.number(u64::from(self.nameless_rows));
         out.number(u64::from(self.saw));
@@ -53,12 +55,10 @@ impl Call {
             let from = input.since(start)?;
             talk.add(from, input.since(from)?);
         }
-        let rows = input.number()?;
-        // The bytes that are there bound the room, whatever the number claims.
-        if rows > (input.0.len() / 8) as u64 {
-            return Err(NotACall);
+        let mut rows = Rows::default();
+        for _ in 0..input.number()? {
+            rows.add(NonZeroU64::new(input.eight()?).ok_or(NotACall)?);
         }
-        let rows = (0..rows).map(|_| input.eight()).collect::<Result<_, _>>()?;
         let call = Self {
             start,
             end,

@@ -1,5 +1,7 @@
 //! Names of calls and rows as hashes, so that the store keeps no identifier of the PBX's.
 
+use std::num::NonZeroU64;
+
 use crate::pbx::leg::Leg;
 
 /// Names a call. It begins with the second that stands in the PBX's own id, so that calls of one time lie side by
@@ -44,9 +46,9 @@ impl CallKey {
 
 /// Names a row inside its call, where the row has a `uniqueid` and a `sequence`: two rows of the same name are one row
 /// that was read twice.
-pub(crate) fn row_name(leg: &Leg<'_>) -> Option<u64> {
+pub(crate) fn row_name(leg: &Leg<'_>) -> Option<NonZeroU64> {
     let (id, sequence) = (present(leg.uniqueid)?, leg.sequence?);
-    Some(fold(fnv1a(id, &sequence.to_le_bytes())))
+    Some(NonZeroU64::new(fold(fnv1a(id, &sequence.to_le_bytes()))).unwrap_or(NonZeroU64::MIN))
 }
 
 /// A text as a number that is the same in every process and order of arrival.

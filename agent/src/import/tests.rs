@@ -197,7 +197,7 @@ fn few_calls_in_memory_make_no_other_figures() {
     let figures = |room: usize, commit_every: usize| {
         let directory = tempfile::tempdir().unwrap();
         let mut store = Store::open(&StateDir::new(directory.path())).unwrap();
-        let mut pending = store.import(room).unwrap();
+        let mut pending = store.import(room, NOW).unwrap();
         for (n, chunk) in text.iter().enumerate() {
             Whole::new(chunk.as_bytes(), Zone::utc()).step(&mut |row| take(&mut pending, row, &fixture.rules)).unwrap();
             if n % commit_every == 0 {

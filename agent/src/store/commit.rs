@@ -79,12 +79,10 @@ impl Store {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn import(&self, room: usize) -> Result<Pending, StoreError> {
+    pub fn import(&self, room: usize, now: u64) -> Result<Pending, StoreError> {
         let mut stored = Stored { keys: FxHashSet::default(), version: -1 };
         stored.refresh(&self.connection).map_err(|error| self.fault(error))?;
-        let mut pending = Pending::new(room);
-        pending.stored = Some(stored);
-        Ok(pending)
+        Ok(Pending::of_import(room, stored, now))
     }
 }
 
@@ -115,15 +113,13 @@ impl Work<'_> {
         let mut late_duplicates = FxHashMap::<usize, u64>::default();
         let horizon = pending.newest_end.saturating_sub(FORGET_AFTER);
         let mut added = Vec::new();
-        let young = pending.young.iter().map(|(key, open)| (key, open, true));
-        let old = pending.old.iter().map(|(key, open)| (key, open, false));
-        for (key, open, young) in young.chain(old) {
+        for (key, open) in pending.young.iter().chain(&pending.old) {
             let stored = if pending.may_be_stored(key) { self.stored(key)? } else { None };
             let Some(stored) = stored else {
                 let share = open.call.share();
                 deltas.entry(share.place).or_default().add(&share.figures);
-                // What was not touched of late and is older than the newest by so much gets no more legs.
-                if young || open.call.end() >= horizon || !is_never_reported(open.not_before) {
+                // What is older than the newest by so much gets no more legs.
+                if open.call.end() >= horizon || !is_never_reported(open.not_before) {
                     self.insert(key, open)?;
                     added.push(*key);
                 }
@@ -231,40 +227,27 @@ impl Work<'_> {
         let mut changed: Vec<_> = deltas.iter().filter(|(_, figures)| !figures.is_zero()).collect();
         // In the order of the table: neighbours share pages.
         changed.sort_unstable_by_key(|(place, _)| **place);
+        // Prepared once: looking a statement up by its text takes as long as running it.
+        let mut upsert = self.transaction.prepare_cached(
+            "INSERT INTO rollup VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO UPDATE SET
+             calls = calls + excluded.calls, legs = legs + excluded.legs,
+             talk_seconds = talk_seconds + excluded.talk_seconds,
+             wait_seconds = wait_seconds + excluded.wait_seconds",
+        )?;
+        let mut delete = self.transaction.prepare_cached(
+            "DELETE FROM rollup WHERE (quarter, cell, trunk, queue, extension) = (?1, ?2, ?3, ?4, ?5)
+             AND calls = 0 AND legs = 0 AND talk_seconds = 0 AND wait_seconds = 0",
+        )?;
         for (place, figures) in changed {
             sum.add(figures);
-            let key = (
-                place.quarter,
-                place.cell.index() as i64,
-                self.names.id(self.transaction, place.trunk)?,
-                self.names.id(self.transaction, place.queue)?,
-                self.names.id(self.transaction, place.extension)?,
-            );
-            self.transaction
-                .prepare_cached(
-                    "INSERT INTO rollup VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO UPDATE SET
-                     calls = calls + excluded.calls, legs = legs + excluded.legs,
-                     talk_seconds = talk_seconds + excluded.talk_seconds,
-                     wait_seconds = wait_seconds + excluded.wait_seconds",
-                )?
-                .execute((
-                    key.0,
-                    key.1,
-                    key.2,
-                    key.3,
-                    key.4,
-                    figures.calls,
-                    figures.legs,
-                    figures.talk_seconds,
-                    figures.wait_seconds,
-                ))?;
-            if figures.calls < 0 {
-                self.transaction
-                    .prepare_cached(
-                        "DELETE FROM rollup WHERE (quarter, cell, trunk, queue, extension) = (?1, ?2, ?3, ?4, ?5)
-                         AND calls = 0 AND legs = 0 AND talk_seconds = 0 AND wait_seconds = 0",
-                    )?
-                    .execute(key)?;
+            let (quarter, cell) = (place.quarter, place.cell.index() as i64);
+            let trunk = self.names.id(self.transaction, place.trunk)?;
+            let queue = self.names.id(self.transaction, place.queue)?;
+            let extension = self.names.id(self.transaction, place.extension)?;
+            let Figures { calls, legs, talk_seconds, wait_seconds } = *figures;
+            upsert.execute((quarter, cell, trunk, queue, extension, calls, legs, talk_seconds, wait_seconds))?;
+            if calls < 0 {
+                delete.execute((quarter, cell, trunk, queue, extension))?;
             }
         }
         Ok(sum)

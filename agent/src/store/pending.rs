@@ -35,7 +35,10 @@ pub struct Pending {
     pub(super) current: RowCounts,
     pub(super) total: RowCounts,
     pub(super) quarantine: VecDeque<(MalformedReason, Box<[u8]>)>,
+    /// The latest end of a call, of those that are believed.
     pub(super) newest_end: i64,
+    /// Ends after this are not believed.
+    latest_end: i64,
 }
 
 /// A call with the legs that came in this batch.
@@ -85,14 +88,23 @@ pub(super) struct RowCounts {
 impl Pending {
     /// Room for that many open calls.
     pub fn new(room: usize) -> Self {
-        Self { room, newest_end: i64::MIN, ..Self::default() }
+        Self { room, newest_end: i64::MIN, latest_end: i64::MAX, ..Self::default() }
+    }
+
+    /// Room for that many open calls of an import, which looks for calls in the store only where there are some.
+    pub(super) fn of_import(room: usize, stored: Stored, now: u64) -> Self {
+        // A row with a time far ahead must not make all others look old.
+        let latest_end = i64::try_from(now).unwrap_or(i64::MAX).saturating_add(86_400);
+        Self { stored: Some(stored), latest_end, ..Self::new(room) }
     }
 
     /// Takes in a leg.
     pub fn leg(&mut self, leg: &Leg<'_>, rules: &CallRules, not_before: u64) {
         self.current.rows += 1;
         self.current.unlinked += u64::from(present(leg.linkedid).is_none());
-        self.newest_end = self.newest_end.max(leg.end);
+        if leg.end <= self.latest_end {
+            self.newest_end = self.newest_end.max(leg.end);
+        }
         let call = Call::of(leg, rules, &mut self.names);
         let Some(key) = CallKey::of(leg) else {
             if is_never_reported(not_before) {

@@ -184,7 +184,7 @@ fn an_imported_file_is_followed_from_where_the_import_ended() {
     let mut fixture = fixture();
     let path = fixture.state.root().join("Master.csv");
     fs::write(&path, b"some rows, and one more").unwrap();
-    let mut pending = fixture.store.import(100).unwrap();
+    let mut pending = fixture.store.import(100, NOW).unwrap();
     pending.position(Origin::File { known: None, head: b"some rows, and".to_vec() }, &position(9, 10, b"some rows,"));
     fixture.store.commit(&mut pending, NOW).unwrap();
     let found = fixture.store.source_position(&path).unwrap().unwrap();
