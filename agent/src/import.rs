@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// So many calls stay open in memory for later legs.
-const OPEN_CALLS: usize = 131_072;
+const OPEN_CALLS: usize = 90_000;
 /// Beyond so many other things in memory they are committed.
 const MAX_WEIGHT: usize = 56_000;
 /// How long rows wait for their commit: what an interruption costs, and how often live rows must wait for ours.

@@ -10,6 +10,7 @@ pub struct Rows {
     /// The only name; none where there is none, or more than one.
     only: Option<NonZeroU64>,
     /// All of them, where there are more than one.
+    #[expect(clippy::box_collection, reason = "it is one word where there is nothing, which is nearly always")]
     many: Option<Box<Vec<NonZeroU64>>>,
 }
 

@@ -9,6 +9,7 @@ pub struct Spans {
     /// The only stretch; without length where there is none, or more than one.
     only: (i64, i64),
     /// All of them, where there are more than one.
+    #[expect(clippy::box_collection, reason = "it is one word where there is nothing, which is nearly always")]
     many: Option<Box<Vec<(i64, i64)>>>,
 }
 

@@ -41,6 +41,9 @@ pub(super) enum Status {
 /// A call that ended so long ago is taken for history: no later leg can make it end in reportable times.
 pub(super) const FORGET_AFTER: i64 = 26 * 3600;
 
+/// So many cells of the rollups are changed in memory before they are written.
+const MAX_DELTAS: usize = 56_000;
+
 type Deltas = FxHashMap<Place, Figures>;
 
 impl Store {
@@ -107,6 +110,7 @@ impl Work<'_> {
     fn calls(&mut self, pending: &mut Pending) -> Result<Committed, Fault> {
         self.names.add(self.transaction, &pending.names)?;
         let mut deltas = std::mem::take(&mut pending.closed);
+        let mut sum = Figures::default();
         let mut counts = pending.total;
         counts.add(&pending.current);
         // Where duplicates come to light only here, they are entered with the part that brought them.
@@ -122,6 +126,9 @@ impl Work<'_> {
                 if open.call.end() >= horizon || !is_never_reported(open.not_before) {
                     self.insert(key, open)?;
                     added.push(*key);
+                }
+                if deltas.len() >= MAX_DELTAS {
+                    sum.add(&self.rollups(&mut deltas)?);
                 }
                 continue;
             };
@@ -140,7 +147,7 @@ impl Work<'_> {
                 part.counts.duplicates += repeated;
             }
         }
-        let sum = self.rollups(&deltas)?;
+        sum.add(&self.rollups(&mut deltas)?);
         self.totals(&counts, &sum)?;
         Ok(Committed {
             rows: counts.rows,
@@ -222,11 +229,12 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn rollups(&mut self, deltas: &Deltas) -> Result<Figures, Fault> {
+    /// Writes what changes in the rollups, and says what it sums up to.
+    fn rollups(&mut self, deltas: &mut Deltas) -> Result<Figures, Fault> {
         let mut sum = Figures::default();
-        let mut changed: Vec<_> = deltas.iter().filter(|(_, figures)| !figures.is_zero()).collect();
+        let mut changed: Vec<_> = deltas.drain().filter(|(_, figures)| !figures.is_zero()).collect();
         // In the order of the table: neighbours share pages.
-        changed.sort_unstable_by_key(|(place, _)| **place);
+        changed.sort_unstable_by_key(|(place, _)| *place);
         // Prepared once: looking a statement up by its text takes as long as running it.
         let mut upsert = self.transaction.prepare_cached(
             "INSERT INTO rollup VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO UPDATE SET
@@ -239,12 +247,12 @@ impl Work<'_> {
              AND calls = 0 AND legs = 0 AND talk_seconds = 0 AND wait_seconds = 0",
         )?;
         for (place, figures) in changed {
-            sum.add(figures);
+            sum.add(&figures);
             let (quarter, cell) = (place.quarter, place.cell.index() as i64);
             let trunk = self.names.id(self.transaction, place.trunk)?;
             let queue = self.names.id(self.transaction, place.queue)?;
             let extension = self.names.id(self.transaction, place.extension)?;
-            let Figures { calls, legs, talk_seconds, wait_seconds } = *figures;
+            let Figures { calls, legs, talk_seconds, wait_seconds } = figures;
             upsert.execute((quarter, cell, trunk, queue, extension, calls, legs, talk_seconds, wait_seconds))?;
             if calls < 0 {
                 delete.execute((quarter, cell, trunk, queue, extension))?;

@@ -185,14 +185,16 @@ impl Pending {
         if self.young.len() <= self.room / 2 {
             return;
         }
-        let oldest = std::mem::replace(&mut self.old, std::mem::take(&mut self.young));
-        for (key, open) in oldest {
+        let mut oldest = std::mem::replace(&mut self.old, std::mem::take(&mut self.young));
+        for (key, open) in oldest.drain() {
             if self.may_be_stored(&key) || !is_never_reported(open.not_before) {
                 self.old.insert(key, open);
             } else {
                 close(&mut self.closed, &open.call);
             }
         }
+        // Its room is used again.
+        self.young = oldest;
     }
 }
 
