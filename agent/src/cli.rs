@@ -102,9 +102,6 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         (Err(error), Command::Status(args)) => return status::run_despite(args, &cli.config, error),
         (Err(error), _) => return Err(error.into()),
     };
-    if !matches!(cli.command, Command::Run(_)) {
-        end_quietly_with_the_reader();
-    }
     match &cli.command {
         Command::Enroll(args) => {
             StateDir::new(&loaded.settings.state_dir).become_owner()?;
@@ -138,7 +135,8 @@ fn confine_command(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Lets `demarc sent | head` end like any other program when `head` has seen enough.
+/// Lets `demarc status | head` end like any other program when `head` has seen enough. To be called when all that is
+/// left to do is printing: a socket that breaks would end the program, too.
 fn end_quietly_with_the_reader() {
     // SAFETY: no handler is installed; the default action is restored before anything is written.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };

@@ -87,6 +87,7 @@ pub fn run(args: &DoctorArgs, config: &Path, loaded: &Loaded) -> anyhow::Result<
     let good =
         checks.iter().all(|check| check.state != State::Bad) && proofs.iter().all(|one| one.holds != Some(false));
     let findings = Findings { good, checks, proofs };
+    super::end_quietly_with_the_reader();
     if args.json {
         println!("{}", serde_json::to_string_pretty(&findings)?);
     } else {

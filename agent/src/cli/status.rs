@@ -92,6 +92,7 @@ pub fn run_despite(args: &StatusArgs, config: &Path, error: LoadError) -> anyhow
 }
 
 fn show(args: &StatusArgs, config: &Path, overview: &Overview) -> anyhow::Result<ExitCode> {
+    super::end_quietly_with_the_reader();
     if args.json {
         println!("{}", serde_json::to_string_pretty(overview)?);
     } else {

@@ -57,6 +57,7 @@ pub(super) fn turn(config: &Path, loaded: &Loaded, switch: Switch, on: bool) -> 
         let entered = Ledger::open(&state).and_then(|mut ledger| ledger.append(super::now(), draft));
         entered.context("the switch was turned, but that could not be entered in the ledger")?;
     }
+    super::end_quietly_with_the_reader();
     Ok(Turned { daemon, overridden_by })
 }
 

@@ -86,9 +86,22 @@ impl Reporting {
 
     /// Enters the switch in the ledger where it stands otherwise there, or not at all.
     fn note_switch(&mut self, upload: bool, now: u64) -> Result<(), LedgerError> {
-        let before = match self.ledger.last(Kind::Consent)?.map(|entry| entry.about) {
-            Some(About::Consent { to, .. }) => to,
-            _ => !upload,
+        let uploads = |about| match about {
+            About::Consent { switch: Switch::Upload, to, .. } => Some(to),
+            _ => None,
+        };
+        let last = self.ledger.last(Kind::Consent)?.map(|entry| entry.about);
+        let before = match last.map(uploads) {
+            Some(Some(to)) => to,
+            // The tunnel's switch was turned last: ours stands further up.
+            Some(None) => self
+                .ledger
+                .entries()?
+                .flatten()
+                .filter_map(|placed| uploads(placed.entry.about))
+                .last()
+                .unwrap_or(!upload),
+            None => !upload,
         };
         if before != upload {
             self.ledger.append(now, Draft::consent(Switch::Upload, before, upload, By::Settings))?;
