@@ -126,7 +126,7 @@ impl World {
 
     fn status(&self) -> Value {
         let output = self.run(&["status", "--json"]);
-        serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
+        serde_json::from_slice(&output.stdout).map_or(Value::Null, |mut shown: Value| shown["daemon"].take())
     }
 
     fn wait_for_collector(&self) -> Value {

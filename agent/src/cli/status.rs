@@ -36,10 +36,8 @@ struct Overview {
     /// Why the daemon could not be asked.
     trouble: Option<String>,
     /// What the daemon says.
-    #[serde(flatten)]
     daemon: Option<Status>,
     /// What the files say, where the daemon does not run.
-    #[serde(flatten)]
     files: Option<Files>,
     /// Memory of each process in bytes.
     memory: BTreeMap<&'static str, u64>,
