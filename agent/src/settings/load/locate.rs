@@ -52,7 +52,10 @@ pub(super) fn parse_error(file: &Path, text: &str, error: &toml::de::Error) -> L
         Some(key) if unknown.is_some() => key.at.start,
         _ => span.start,
     };
-    let key = place.map(|key| key.path.clone());
+    let key = match (&document, place) {
+        (Some(_), place) => place.map(|key| key.path.clone()),
+        (None, _) => key_before(text, span.start),
+    };
     let missing = quoted_after(&message, "missing field `");
     let problem = match (unknown, missing, &key) {
         (Some(name), _, Some(path)) => unknown_key(name, path),
@@ -74,6 +77,19 @@ pub(super) fn fault(file: &Path, text: &str, fault: Fault) -> LoadError {
     let mut places = keys.iter().filter(|key| key.path == fault.key);
     let (line, column) = places.nth(fault.occurrence).map_or((1, 1), |key| line_and_column(text, key.at.start));
     LoadError::Invalid { file: file.to_owned(), line, column, key: Some(fault.key.to_owned()), problem: fault.problem }
+}
+
+/// The key that a text which is no TOML means to set in the line of that offset.
+fn key_before(text: &str, offset: usize) -> Option<String> {
+    let line_end = text.get(offset..)?.find('\n').map_or(text.len(), |length| offset + length);
+    let mut lines = text[..line_end].lines().rev();
+    let name = lines.next()?.split_once('=')?.0.trim();
+    let is_key = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+    let section = lines.find_map(|line| {
+        let header = line.trim_start().strip_prefix('[')?.trim_start_matches('[');
+        Some(header.split(']').next()?.trim().to_owned())
+    });
+    is_key.then(|| section.map_or_else(|| name.to_owned(), |section| format!("{section}.{name}")))
 }
 
 /// What may stand at that key.
