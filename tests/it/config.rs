@@ -3,10 +3,12 @@
 use std::{fs, time::Duration};
 
 use demarc_tests::{
+    process, programs,
     site::{LIMIT, Setup, Site},
     traffic::Traffic,
     wait,
 };
+use serde_json::Value;
 
 /// How soon an edit has to be in force. The promise is one second; the rest is for a busy machine.
 const SOON: Duration = Duration::from_secs(3);
@@ -34,27 +36,41 @@ fn a_bad_edit_is_refused_with_file_line_and_key_and_changes_nothing() {
     let mut site = site();
     site.start();
     let good = site.read_config();
+    // A command cannot read a bad file either: the daemon is watched by way of a copy of the good one.
+    let copy = site.path("copy.toml");
+    fs::write(&copy, &good).unwrap();
+    let daemon = || -> Value {
+        let mut command = std::process::Command::new(programs::agent());
+        command.arg("--config").arg(&copy).args(["status", "--json"]);
+        process::run(&mut command, LIMIT).json()
+    };
     let line_of = |text: &str, key: &str| text.lines().position(|line| line.contains(key)).unwrap() + 1;
     let bad = [
         (good.replace("upload = true", "uplaod = true"), "uplaod"),
         (good.replace("upload = true", "upload = \"yes\""), "upload"),
         (good.replace("window = \"1d\"", "window = \"7m\""), "window"),
         (good.replace("floor = 10", "floor = 1"), "floor"),
-        (good.replace("floor = 10", "floor = "), "floor"),
         (good.clone() + "[nonsense]\nx = 1\n", "nonsense"),
     ];
     for (text, key) in &bad {
         site.write_config(text);
         let line = line_of(text, key);
         let told = wait::until(SOON, &format!("{key} to be refused"), || {
-            site.status()["config_error"].as_str().filter(|told| told.contains(key)).map(str::to_owned)
+            daemon()["config_error"].as_str().filter(|told| told.contains(key)).map(str::to_owned)
         });
         assert!(told.contains("demarc.toml") && told.contains(&line.to_string()), "{key} in line {line}: {told}");
-        assert!(site.uploads(), "{key}: the last good settings stay");
+        assert_eq!(daemon()["upload"], true, "{key}: the last good settings stay");
         // A command says the same, in the agreed way.
         let complaint = site.run(&["stats", "preview"]).fails_with(64);
         assert!(complaint.contains(key) && complaint.contains(&line.to_string()), "{complaint}");
     }
+    // Where not even the form is right there may be no key to name; file, line and column there are.
+    let text = good.replace("floor = 10", "floor = ");
+    site.write_config(&text);
+    let place = format!("demarc.toml:{}:", line_of(&text, "floor = "));
+    wait::until_true(SOON, "a file without form to be refused", || {
+        daemon()["config_error"].as_str().is_some_and(|told| told.contains(&place))
+    });
     // The daemon goes on counting meanwhile, and takes the mended file.
     let mut traffic = Traffic::new(31);
     traffic.feed(&site, 5);

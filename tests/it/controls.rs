@@ -32,7 +32,7 @@ fn status_tells_how_things_are_running_or_not() {
     assert!(status["site"].is_null() && status["link"]["pid"].is_null(), "not enrolled, so there is no link: {status}");
     assert_eq!(status["collector"]["pid"].as_i64(), site.role("collector").map(i64::from));
     let text = site.run(&["status"]).ok();
-    for word in ["Master.csv", "upload", "onfine"] {
+    for word in ["Master.csv", "upload", "enroll", "collector"] {
         assert!(text.contains(word), "{word} in {text}");
     }
     // A warning for windows so short that they say when single calls were.

@@ -138,12 +138,11 @@ fn a_full_disk_costs_no_call() {
     for _ in 0..40 {
         traffic.feed(&site, 25);
     }
-    let status = wait::until(LIMIT, "the full disk to be named", || {
-        let status = site.status().to_string();
-        let named = ["full", "space", "disk"].iter().any(|word| status.to_lowercase().contains(word));
-        named.then_some(status)
+    let trouble = wait::until(LIMIT, "the full disk to be named", || {
+        let troubles = site.status()["collected"]["troubles"].to_string().to_lowercase();
+        troubles.contains("disk").then_some(troubles)
     });
-    assert!(site.daemon().is_up(), "{status}");
+    assert!(site.daemon().is_up(), "{trouble}");
     disk.make_room();
     let by = "hour,direction,outcome";
     let report = site.wait_for_calls(1020, by, ONE_WINDOW);

@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+use tempfile::TempDir;
+
 use crate::{machine, process, site::Site};
 
 const SOURCE: &str = r#"
@@ -69,22 +71,25 @@ echo "$2" > /etc/ld.so.preload && shift 2 && exec "$@"
 /// The clock of one site.
 pub struct Clock {
     page: File,
+    /// A directory of its own: what lies beside a library may be read by every role that has loaded it.
+    _directory: TempDir,
 }
 
 impl Clock {
     /// Gives every program that this site starts from now on a clock of its own, right for the moment.
     pub fn of(site: &mut Site) -> Self {
-        let page = site.path("clock");
+        let directory = tempfile::Builder::new().prefix("demarc-clock-").tempdir().unwrap();
+        let page = directory.path().join("page");
         fs::write(&page, 0i64.to_ne_bytes()).unwrap();
-        let library = site.path("clock.so");
+        let library = directory.path().join("clock.so");
         compile(&page, &library);
-        let scratch = site.path("clock.mounts");
+        let scratch = directory.path().join("mounts");
         fs::create_dir(&scratch).unwrap();
         let namespace = if machine::is_root() { "-m" } else { "-rm" };
         let words =
             ["unshare", namespace, "sh", "-c", NAMESPACE, "sh", scratch.to_str().unwrap(), library.to_str().unwrap()];
         site.wrap_in(&words);
-        Self { page: File::options().write(true).open(&page).unwrap() }
+        Self { page: File::options().write(true).open(&page).unwrap(), _directory: directory }
     }
 
     /// Sets it to so many seconds after (or before) the true time.
