@@ -67,16 +67,7 @@ pub async fn admit(hub: &Arc<Hub>, tls: TlsStream<TcpStream>, address: SocketAdd
     };
     let expired = certificate.is_expired(clock::now());
     hub.metrics.handshake(if expired { Handshake::TunnelExpired } else { Handshake::Tunnel });
-    info!(%site, %address, expired, "tunnel up");
-    hub.tasks.spawn(live(seat, tls, expired));
-}
-
-/// One tunnel from beginning to end. Thousands of these futures wait at the same time: what only a message needs
-/// is boxed where it is needed.
-async fn live(seat: Seat, tls: TlsStream<TcpStream>, expired: bool) {
-    let hub = seat.hub().clone();
-    hub.metrics.tunnels.inc();
-    let end = match Builder::new()
+    let begun = Builder::new()
         .enable_push(false)
         .initial_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
@@ -86,32 +77,35 @@ async fn live(seat: Seat, tls: TlsStream<TcpStream>, expired: bool) {
         .max_concurrent_streams(0)
         .max_concurrent_reset_streams(4)
         .handshake::<_, Bytes>(tls)
-        .await
-    {
+        .await;
+    match begun {
         Ok((streams, connection)) => {
-            let mut line = Line::new(connection);
-            let end = converse(&seat, &mut line, streams, expired).await;
-            if matches!(end, Ended::Stopped | Ended::Garbage | Ended::Expired | Ended::Store) {
-                // Every handle is dropped by now, so the connection says GOAWAY and closes.
-                timeout(FAREWELL, line.finish()).await.ok();
-            }
-            end
+            info!(%site, %address, expired, "tunnel up");
+            hub.tasks.spawn(live(seat, Box::new(Line::new(connection)), streams, expired));
         }
-        Err(_) => Ended::Closed,
+        Err(_) => debug!(%site, %address, "a tunnel ended before it began"),
+    }
+}
+
+/// One tunnel from beginning to end. Thousands of these futures wait at the same time, so they are kept small: what
+/// only the beginning or a message needs is boxed there.
+async fn live(seat: Seat, mut line: Box<Line>, streams: SendRequest<Bytes>, expired: bool) {
+    let metrics = &seat.hub().metrics;
+    metrics.tunnels.inc();
+    let end = match answer_messages(&seat, &mut line, streams, expired).await {
+        Ok(()) => Ended::Closed,
+        Err(end) => end,
     };
-    hub.metrics.tunnels.dec();
-    hub.metrics.tunnel_ended(end);
+    if matches!(end, Ended::Stopped | Ended::Garbage | Ended::Expired | Ended::Store) {
+        // Every handle is dropped by now, so the connection says GOAWAY and closes.
+        Box::pin(timeout(FAREWELL, line.finish())).await.ok();
+    }
+    metrics.tunnels.dec();
+    metrics.tunnel_ended(end);
     info!(site = %seat.site(), why = ?end, "tunnel ended");
 }
 
 /// Opens the control stream and answers what comes, until something ends it.
-async fn converse(seat: &Seat, line: &mut Line, streams: SendRequest<Bytes>, expired: bool) -> Ended {
-    match Box::pin(answer_messages(seat, line, streams, expired)).await {
-        Ok(()) => Ended::Closed,
-        Err(end) => end,
-    }
-}
-
 async fn answer_messages(
     seat: &Seat,
     line: &mut Line,
@@ -135,14 +129,14 @@ async fn answer_messages(
             Some(Ok(None)) => return Ok(()),
             Some(Err(fault)) => return Err(blame(seat, fault)),
             None => {
-                line.during(seat, Box::pin(control.finish())).await?;
+                Box::pin(line.during(seat, control.finish())).await?;
                 return Err(Ended::Stopped);
             }
         };
         hub.metrics.bytes_in.inc_by(payload.len() as u64);
         // What was received is answered, even when the word to stop came meanwhile.
-        let answer = line.during(seat, Box::pin(handle(seat, &payload, expired))).await??;
-        let sent = line.during(seat, Box::pin(control.send(&answer))).await?.map_err(|fault| blame(seat, fault))?;
+        let answer = Box::pin(line.during(seat, handle(seat, &payload, expired))).await??;
+        let sent = Box::pin(line.during(seat, control.send(&answer))).await?.map_err(|fault| blame(seat, fault))?;
         hub.metrics.bytes_out.inc_by(sent);
     }
 }

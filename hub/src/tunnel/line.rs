@@ -48,9 +48,9 @@ impl Line {
     }
 
     /// Keeps the connection going until it has closed itself.
-    pub(super) async fn finish(self) {
+    pub(super) async fn finish(&mut self) {
         // Whatever goes wrong now, it is over.
-        self.connection.await.ok();
+        (&mut self.connection).await.ok();
     }
 
     fn tick(&mut self) -> Result<(), Ended> {
