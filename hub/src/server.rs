@@ -5,12 +5,14 @@ mod pending;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use demarc_proto::{ALPN_ENROLL, ALPN_TUNNEL};
+use rustls::{ServerConfig, server::Acceptor};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpSocket, TcpStream},
+    sync::OwnedSemaphorePermit,
     time::{interval, sleep, timeout},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 use tracing::{debug, error, info, warn};
 
 use self::pending::{Pending, Slot};
@@ -20,6 +22,11 @@ use crate::{
 
 /// TLS must be agreed on within this time.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// When all slots are taken, whoever did not even begin with TLS makes room after this time: an honest site speaks
+/// right away.
+const SILENCE: Duration = Duration::from_secs(1);
+/// Whoever began is given more: the network may be slow, and so may this machine be when a fleet comes back.
+const PATIENCE: Duration = Duration::from_secs(6);
 /// Everything under way must end within this time after the word to stop.
 pub const GRACE: Duration = Duration::from_secs(10);
 /// How often the server looks at the age of its own certificate.
@@ -32,7 +39,7 @@ const BACKLOG: u32 = 4096;
 /// The listening server.
 pub struct Server {
     listener: TcpListener,
-    acceptor: TlsAcceptor,
+    tls: Arc<ServerConfig>,
     certificate: Arc<ServerCertificate>,
     names: Vec<String>,
     pending: Arc<Pending>,
@@ -51,7 +58,7 @@ impl Server {
             listen(config.listen).map_err(|error| anyhow::anyhow!("cannot listen on {}: {error}", config.listen))?;
         Ok(Self {
             listener,
-            acceptor: TlsAcceptor::from(Arc::new(tls)),
+            tls: Arc::new(tls),
             certificate,
             names: config.server_names(),
             pending: Arc::new(Pending::new(config.limits.handshakes.get().into())),
@@ -88,15 +95,15 @@ impl Server {
             let Some(accepted) = stop.run_until_cancelled(self.listener.accept()).await else { break };
             match accepted {
                 Ok((socket, address)) => {
-                    let slot = self.pending.seat(room);
                     let visitor = Visitor {
                         hub: self.hub.clone(),
-                        acceptor: self.acceptor.clone(),
+                        tls: self.tls.clone(),
                         pages: pages.clone(),
+                        pending: self.pending.clone(),
                         address,
                     };
                     // The future is as large as its largest branch; the box frees it before the tunnel goes on.
-                    self.hub.tasks.spawn(Box::pin(visitor.receive(socket, slot)));
+                    self.hub.tasks.spawn(Box::pin(visitor.receive(socket, room)));
                 }
                 Err(error) => match error.raw_os_error() {
                     Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
@@ -114,15 +121,19 @@ impl Server {
 /// One connection whose purpose is not known yet.
 struct Visitor {
     hub: Arc<Hub>,
-    acceptor: TlsAcceptor,
+    tls: Arc<ServerConfig>,
     pages: axum::Router,
+    pending: Arc<Pending>,
     address: SocketAddr,
 }
 
 impl Visitor {
-    async fn receive(self, socket: TcpStream, slot: Slot) {
+    async fn receive(self, socket: TcpStream, room: OwnedSemaphorePermit) {
+        // The time begins when this task runs, not when the connection came: a busy machine is not the guest's fault.
+        let slot = self.pending.seat(room, SILENCE);
         let evicted = slot.evicted();
         tokio::select! {
+            biased;
             () = self.greet(socket, slot) => {}
             () = evicted.cancelled() => {
                 self.hub.metrics.handshake(Handshake::Timeout);
@@ -131,11 +142,9 @@ impl Visitor {
         }
     }
 
-    async fn greet(&self, socket: TcpStream, slot: Slot) {
-        // Small messages that somebody waits for: there is nothing to collect.
-        socket.set_nodelay(true).ok();
+    async fn greet(&self, socket: TcpStream, mut slot: Slot) {
         let (hub, address) = (&self.hub, self.address);
-        let mut tls = match timeout(HANDSHAKE, self.acceptor.accept(socket)).await {
+        let mut tls = match timeout(HANDSHAKE, self.agree(socket, &mut slot)).await {
             Ok(Ok(tls)) => tls,
             Ok(Err(error)) => {
                 hub.metrics.handshake(Handshake::Failed);
@@ -150,6 +159,7 @@ impl Visitor {
         };
         match tls.get_ref().1.alpn_protocol() {
             Some(ALPN_TUNNEL) => {
+                slot.settle();
                 tunnel::admit(hub, tls, address).await;
             }
             Some(ALPN_ENROLL) => {
@@ -162,7 +172,17 @@ impl Visitor {
                 http::serve(&self.pages, tls, address, hub).await;
             }
         }
-        drop(slot);
+    }
+
+    /// Agrees on TLS.
+    async fn agree(&self, socket: TcpStream, slot: &mut Slot) -> io::Result<TlsStream<TcpStream>> {
+        // Small messages that somebody waits for: there is nothing to collect.
+        socket.set_nodelay(true)?;
+        let begun = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
+        slot.extend(PATIENCE);
+        let tls = begun.into_stream(self.tls.clone()).await?;
+        slot.extend(PATIENCE);
+        Ok(tls)
     }
 }
 

@@ -15,71 +15,62 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Nobody is sent away sooner than this. An honest handshake takes three round trips; whoever only sits in a slot
-/// loses it once others wait.
-const LEAST_TIME: Duration = Duration::from_secs(2);
-
 /// The slots.
 pub(super) struct Pending {
-    least_time: Duration,
     free: Arc<Semaphore>,
     next: AtomicU64,
-    /// By order of arrival.
-    taken: Mutex<BTreeMap<u64, Guest>>,
+    /// Who may be sent away, and from when on, the earliest first.
+    guests: Mutex<BTreeMap<Place, CancellationToken>>,
 }
 
-struct Guest {
-    since: Instant,
-    evicted: CancellationToken,
-}
+/// From when on a guest may be sent away, and its number, which tells guests of the same moment apart.
+type Place = (Instant, u64);
 
 /// One slot; free again when dropped.
 pub(super) struct Slot {
     pending: Arc<Pending>,
-    number: u64,
+    place: Place,
     evicted: CancellationToken,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Pending {
     pub(super) fn new(slots: usize) -> Self {
-        Self::with_least_time(slots, LEAST_TIME)
+        Self { free: Arc::new(Semaphore::new(slots)), next: AtomicU64::new(0), guests: Mutex::default() }
     }
 
-    fn with_least_time(slots: usize, least_time: Duration) -> Self {
-        Self { least_time, free: Arc::new(Semaphore::new(slots)), next: AtomicU64::new(0), taken: Mutex::default() }
-    }
-
-    /// Waits for a free slot, and sends the slowest guest away where that helps.
+    /// Waits for a free slot. When there is none, a guest whose time is over is sent away.
     pub(super) async fn room(&self) -> OwnedSemaphorePermit {
         loop {
-            let oldest = self.lock().first_key_value().map(|(_, guest)| (guest.since, guest.evicted.clone()));
-            // With no guest at all a slot is free, or is being freed right now.
-            let patience = oldest.as_ref().map_or_else(Instant::now, |(since, _)| *since) + self.least_time;
+            let first = self.lock().first_key_value().map(|((until, _), evicted)| (*until, evicted.clone()));
             let wait = self.free.clone().acquire_owned();
-            match timeout_at(patience, wait).await {
-                Ok(permit) => return permit.expect("the slots are never closed"),
-                Err(_) => {
-                    if let Some((_, evicted)) = oldest {
+            let permit = match first {
+                Some((until, evicted)) => match timeout_at(until, wait).await {
+                    Ok(permit) => permit,
+                    Err(_) => {
                         evicted.cancel();
                         // Its task drops the slot as soon as it runs.
                         tokio::task::yield_now().await;
+                        continue;
                     }
-                }
-            }
+                },
+                // Nobody may be sent away: all slots are free, or held by those who are being let in.
+                None => wait.await,
+            };
+            return permit.expect("the slots are never closed");
         }
     }
 
-    /// Puts a guest, whose time begins now, in a free slot.
-    pub(super) fn seat(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Slot {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
+    /// Puts a guest in a free slot. It may be sent away when it is silent for longer than `patience`.
+    pub(super) fn seat(self: &Arc<Self>, permit: OwnedSemaphorePermit, patience: Duration) -> Slot {
+        let place = (Instant::now() + patience, self.next.fetch_add(1, Ordering::Relaxed));
         let evicted = CancellationToken::new();
-        self.lock().insert(number, Guest { since: Instant::now(), evicted: evicted.clone() });
-        Slot { pending: self.clone(), number, evicted, _permit: permit }
+        self.lock().insert(place, evicted.clone());
+        Slot { pending: self.clone(), place, evicted, _permit: permit }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Guest>> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Place, CancellationToken>> {
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -88,11 +79,24 @@ impl Slot {
     pub(super) fn evicted(&self) -> CancellationToken {
         self.evicted.clone()
     }
+
+    /// The guest said something: its time begins anew.
+    pub(super) fn extend(&mut self, patience: Duration) {
+        let mut guests = self.pending.lock();
+        guests.remove(&self.place);
+        self.place.0 = Instant::now() + patience;
+        guests.insert(self.place, self.evicted.clone());
+    }
+
+    /// The guest said who it is: it keeps the slot as long as it needs it.
+    pub(super) fn settle(&self) {
+        self.pending.lock().remove(&self.place);
+    }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.pending.lock().remove(&self.number);
+        self.settle();
     }
 }
 
@@ -100,24 +104,28 @@ impl Drop for Slot {
 mod tests {
     use super::*;
 
+    const TIME: Duration = Duration::from_millis(100);
+
     #[tokio::test]
     async fn the_slowest_makes_room_but_not_before_its_time() {
-        let least = Duration::from_millis(100);
-        let pending = Arc::new(Pending::with_least_time(2, least));
-        let slow = pending.seat(pending.room().await);
-        let quick = pending.seat(pending.room().await);
+        let pending = Arc::new(Pending::new(3));
+        let settled = pending.seat(pending.room().await, Duration::ZERO);
+        settled.settle();
+        let mut talking = pending.seat(pending.room().await, TIME);
+        let silent = pending.seat(pending.room().await, TIME);
         let begin = Instant::now();
-        let leaves = slow.evicted();
+        talking.extend(10 * TIME);
+        let leaves = silent.evicted();
         let guest = tokio::spawn(async move {
             leaves.cancelled().await;
-            drop(slow);
+            drop(silent);
         });
-        let _third = pending.seat(pending.room().await);
-        assert!(begin.elapsed() >= least);
-        assert!(!quick.evicted().is_cancelled());
+        let _late = pending.seat(pending.room().await, TIME);
+        assert!(begin.elapsed() >= TIME);
+        assert!(!talking.evicted().is_cancelled() && !settled.evicted().is_cancelled());
         guest.await.unwrap();
         // A slot that is given back is free without anybody being sent away.
-        drop(quick);
-        assert!(timeout_at(Instant::now() + least / 2, pending.room()).await.is_ok());
+        drop(talking);
+        assert!(timeout_at(Instant::now() + TIME / 2, pending.room()).await.is_ok());
     }
 }
