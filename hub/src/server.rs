@@ -24,7 +24,7 @@ use crate::{
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// When all slots are taken, whoever did not even begin with TLS makes room after this time: an honest site speaks
 /// right away.
-const SILENCE: Duration = Duration::from_secs(1);
+const SILENCE: Duration = Duration::from_secs(3);
 /// Whoever began is given more: the network may be slow, and so may this machine be when a fleet comes back.
 const PATIENCE: Duration = Duration::from_secs(6);
 /// Everything under way must end within this time after the word to stop.
