@@ -13,6 +13,7 @@ pub mod ingest;
 pub mod keys;
 pub mod limit;
 pub mod metrics;
+pub mod pages;
 pub mod peer;
 pub mod presence;
 pub mod registry;

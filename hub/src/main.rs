@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use demarc_hub::{cli, config::ConfigError};
+use demarc_hub::{cli, config::ConfigError, pages::Pages};
+
+#[global_allocator]
+static MEMORY: Pages = Pages::new();
 
 /// The exit code for a bad configuration.
 const BAD_CONFIG: u8 = 64;

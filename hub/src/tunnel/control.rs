@@ -10,7 +10,7 @@ use demarc_proto::{
 use h2::{RecvStream, SendStream};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout, timeout_at},
+    time::timeout,
 };
 use tokio_util::codec::{Decoder, Encoder, LengthDelimitedCodec};
 
@@ -52,34 +52,48 @@ impl Control {
 
     /// The next frame's payload; `None` when the stream ended between two frames.
     pub(super) async fn next(&mut self, room: &Arc<Semaphore>) -> Result<Option<BytesMut>, Fault> {
-        let mut deadline = (!self.buffer.is_empty()).then(|| Instant::now() + FRAME);
+        // Most tunnels wait here most of the time, so this future holds nothing that only a frame under way needs.
+        if self.buffer.is_empty() && !self.receive_more().await? {
+            return Ok(None);
+        }
+        let payload = match self.decode()? {
+            Some(payload) => payload,
+            None => Box::pin(timeout(FRAME, self.rest(room))).await.map_err(|_| Fault::Slow)??,
+        };
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
+        Ok(Some(payload))
+    }
+
+    /// The frame that has begun.
+    async fn rest(&mut self, room: &Arc<Semaphore>) -> Result<BytesMut, Fault> {
         let mut taken: Option<OwnedSemaphorePermit> = None;
         loop {
-            if let Some(payload) = self.codec.decode(&mut self.buffer).map_err(|_| Fault::TooLong)? {
-                if self.buffer.is_empty() {
-                    self.buffer = BytesMut::new();
-                }
-                return Ok(Some(payload));
+            if self.buffer.len() > SHORT && taken.is_none() {
+                let length = u32::try_from(MAX_TO_HUB).unwrap_or(u32::MAX);
+                taken = room.clone().acquire_many_owned(length).await.ok();
             }
-            let more = async {
-                if self.buffer.len() > SHORT && taken.is_none() {
-                    let length = u32::try_from(MAX_TO_HUB).unwrap_or(u32::MAX);
-                    taken = room.clone().acquire_many_owned(length).await.ok();
-                }
-                self.receive.data().await
-            };
-            let data = match deadline {
-                Some(deadline) => timeout_at(deadline, more).await.map_err(|_| Fault::Slow)?,
-                None => more.await,
-            };
-            let Some(data) = data else {
-                return if self.buffer.is_empty() { Ok(None) } else { Err(Fault::Closed) };
-            };
-            let data = data.map_err(|_| Fault::Closed)?;
-            self.receive.flow_control().release_capacity(data.len()).map_err(|_| Fault::Closed)?;
-            self.buffer.extend_from_slice(&data);
-            deadline.get_or_insert_with(|| Instant::now() + FRAME);
+            if !self.receive_more().await? {
+                return Err(Fault::Closed);
+            }
+            if let Some(payload) = self.decode()? {
+                return Ok(payload);
+            }
         }
+    }
+
+    /// Waits for bytes; false at the end of the stream.
+    async fn receive_more(&mut self) -> Result<bool, Fault> {
+        let Some(data) = self.receive.data().await else { return Ok(false) };
+        let data = data.map_err(|_| Fault::Closed)?;
+        self.receive.flow_control().release_capacity(data.len()).map_err(|_| Fault::Closed)?;
+        self.buffer.extend_from_slice(&data);
+        Ok(true)
+    }
+
+    fn decode(&mut self) -> Result<Option<BytesMut>, Fault> {
+        self.codec.decode(&mut self.buffer).map_err(|_| Fault::TooLong)
     }
 
     /// Sends a message, and says how many bytes it was. Nothing is queued for a site that does not read.
