@@ -12,7 +12,6 @@ demo:
 
 test:
 	./deploy/lab/asterisk fetch
-	cargo build -p demarc -p demarc-hub
 	cargo test --workspace
 
 bench:
