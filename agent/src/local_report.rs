@@ -117,6 +117,8 @@ impl Store {
         let mut total = Figures::default();
         let mut rows: Vec<_> = groups
             .into_iter()
+            // What was counted in one place and amended to another.
+            .filter(|(_, figures)| !figures.is_zero())
             .map(|(key, figures)| {
                 total.add(&figures);
                 let values = query.by.iter().zip(key).map(|(dimension, code)| dimension.value(code, &texts)).collect();

@@ -6,6 +6,7 @@
 //! `FULL`: it must not be forgotten once a report has left.
 
 mod commit;
+mod days;
 mod error;
 mod files;
 mod names;

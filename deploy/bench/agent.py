@@ -61,8 +61,10 @@ class Agent:
         self.command(*words)
         return began, time.monotonic()
 
-    def status(self):
-        return json.loads(self.command("status", "--json"))
+    def connected(self):
+        """Whether the hub has answered on the tunnel; false too while the daemon does not answer yet."""
+        linked = json.loads(self.command("status", "--json")).get("linked")
+        return bool(linked and linked["connected"])
 
     def add_calls(self, count, number):
         """Answered calls that end now, one row each."""

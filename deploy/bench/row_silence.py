@@ -55,7 +55,7 @@ def measure():
 
 def _wait_connected(fleet):
     for agent in fleet:
-        process.wait_until(lambda: agent.status()["link"]["connected"], "a tunnel", seconds=60, every=0.1)
+        process.wait_until(agent.connected, "a tunnel", seconds=60, every=0.1)
 
 
 def _toggle(fleet, relays, hub, words, kind):

@@ -290,9 +290,9 @@ impl Site {
         self.run(&["report", "--json", "--by", by]).json()
     }
 
-    /// `demarc status --json`.
+    /// What the running agent says of itself in `demarc status --json`.
     pub fn status(&self) -> Value {
-        self.run(&["status", "--json"]).json()
+        self.run(&["status", "--json"]).json()["daemon"].take()
     }
 
     /// Waits until so many calls are counted; hands back the last report.

@@ -5,6 +5,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
     Pending, Store, StoreError,
+    days::Days,
     error::{Fault, damaged},
     files,
     names::NameTable,
@@ -109,7 +110,9 @@ struct Work<'a> {
 impl Work<'_> {
     fn calls(&mut self, pending: &mut Pending) -> Result<Committed, Fault> {
         self.names.add(self.transaction, &pending.names)?;
-        let mut deltas = std::mem::take(&mut pending.closed);
+        // An import is history, and goes in by the day; what is read live, and what amends either, by the cell.
+        let mut deltas = Deltas::default();
+        let mut history = std::mem::take(&mut pending.closed);
         let mut sum = Figures::default();
         let mut counts = pending.total;
         counts.add(&pending.current);
@@ -121,7 +124,11 @@ impl Work<'_> {
             let stored = if pending.may_be_stored(key) { self.stored(key)? } else { None };
             let Some(stored) = stored else {
                 let share = open.call.share();
-                deltas.entry(share.place).or_default().add(&share.figures);
+                if pending.stored.is_some() {
+                    history.add(&share);
+                } else {
+                    deltas.entry(share.place).or_default().add(&share.figures);
+                }
                 // What is older than the newest by so much gets no more legs.
                 if open.call.end() >= horizon || !is_never_reported(open.not_before) {
                     self.insert(key, open)?;
@@ -148,6 +155,8 @@ impl Work<'_> {
             }
         }
         sum.add(&self.rollups(&mut deltas)?);
+        sum.add(&history.sum());
+        self.history(&mut history)?;
         self.totals(&counts, &sum)?;
         Ok(Committed {
             rows: counts.rows,
@@ -259,6 +268,17 @@ impl Work<'_> {
             }
         }
         Ok(sum)
+    }
+
+    fn history(&mut self, days: &mut Days) -> Result<(), Fault> {
+        for packed in days.packed() {
+            let numbers: rusqlite::Result<Vec<_>> =
+                packed.names.iter().map(|&name| self.names.id(self.transaction, name)).collect();
+            self.transaction
+                .prepare_cached("INSERT INTO day (day, cells) VALUES (?1, ?2)")?
+                .execute((packed.day, packed.to_bytes(&numbers?)))?;
+        }
+        Ok(())
     }
 
     fn totals(&self, counts: &RowCounts, sum: &Figures) -> Result<(), Fault> {

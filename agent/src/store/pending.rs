@@ -4,9 +4,9 @@ use std::{collections::VecDeque, path::PathBuf};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::files::Known;
+use super::{commit::FORGET_AFTER, days::Days, files::Known};
 use crate::{
-    call::{Call, CallKey, CallRules, Figures, Names, Place, key::present},
+    call::{Call, CallKey, CallRules, Names, key::present},
     pbx::{Leg, MalformedReason, Position},
 };
 
@@ -27,7 +27,7 @@ pub struct Pending {
     /// Calls without an id that a report may still count.
     pub(super) singles: Vec<(Call, u64)>,
     /// What closed calls add to the rollups.
-    pub(super) closed: FxHashMap<Place, Figures>,
+    pub(super) closed: Days,
     /// Keys of the calls in the store: such a call is never closed here alone, and others need not be looked for.
     pub(super) stored: Option<Stored>,
     pub(super) names: Names,
@@ -39,6 +39,8 @@ pub struct Pending {
     pub(super) newest_end: i64,
     /// Ends after this are not believed.
     latest_end: i64,
+    /// What that was when the older half of the open calls was closed last.
+    aged: i64,
 }
 
 /// A call with the legs that came in this batch.
@@ -88,7 +90,7 @@ pub(super) struct RowCounts {
 impl Pending {
     /// Room for that many open calls.
     pub fn new(room: usize) -> Self {
-        Self { room, newest_end: i64::MIN, latest_end: i64::MAX, ..Self::default() }
+        Self { room, newest_end: i64::MIN, latest_end: i64::MAX, aged: i64::MIN, ..Self::default() }
     }
 
     /// Room for that many open calls of an import, which looks for calls in the store only where there are some.
@@ -107,8 +109,8 @@ impl Pending {
         }
         let call = Call::of(leg, rules, &mut self.names);
         let Some(key) = CallKey::of(leg) else {
-            if is_never_reported(not_before) {
-                close(&mut self.closed, &call);
+            if is_never_reported(not_before) && self.stored.is_some() {
+                self.closed.add(&call.share());
             } else {
                 self.singles.push((call, not_before));
             }
@@ -158,9 +160,10 @@ impl Pending {
         self.total.rows + self.current.rows
     }
 
-    /// How many things are kept in memory beside the open calls, which have their own bound.
+    /// How much is kept in memory beside the open calls, which have their own bound, counted in things of some
+    /// hundred bytes.
     pub fn weight(&self) -> usize {
-        self.closed.len() + self.names.len() + self.singles.len()
+        self.closed.bytes() / 128 + self.names.len() + self.singles.len()
     }
 
     /// Whether it is worth looking for that call in the store.
@@ -181,16 +184,22 @@ impl Pending {
         self.total = RowCounts::default();
     }
 
+    /// Closes the older half of the open calls when there are too many, or when it is history by the records' own
+    /// clock: what was not touched for so long gets no more legs.
     fn make_room(&mut self) {
-        if self.young.len() <= self.room / 2 {
+        if self.aged == i64::MIN {
+            self.aged = self.newest_end;
+        }
+        if self.young.len() <= self.room / 2 && self.newest_end.saturating_sub(self.aged) < FORGET_AFTER {
             return;
         }
+        self.aged = self.newest_end;
         let mut oldest = std::mem::replace(&mut self.old, std::mem::take(&mut self.young));
         for (key, open) in oldest.drain() {
             if self.may_be_stored(&key) || !is_never_reported(open.not_before) {
                 self.old.insert(key, open);
             } else {
-                close(&mut self.closed, &open.call);
+                self.closed.add(&open.call.share());
             }
         }
         // Its room is used again.
@@ -217,9 +226,4 @@ impl RowCounts {
 /// Whether no end of a call can be late enough.
 pub(super) fn is_never_reported(not_before: u64) -> bool {
     i64::try_from(not_before).is_err()
-}
-
-fn close(closed: &mut FxHashMap<Place, Figures>, call: &Call) {
-    let share = call.share();
-    closed.entry(share.place).or_default().add(&share.figures);
 }

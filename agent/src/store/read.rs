@@ -8,6 +8,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::{
     Store, StoreError,
+    days::{self, DayCell},
+    error::damaged,
     tally::{number, out_of_range},
 };
 use crate::{
@@ -96,7 +98,8 @@ impl Store {
         self.read_counts().map_err(|error| self.fault(error))
     }
 
-    /// Visits the cells of the rollups whose quarter hour lies in a half-open range, in order of time.
+    /// Visits the cells of the rollups whose quarter hour lies in a half-open range. A place can come more than once,
+    /// with differences too: what it amounts to is the sum.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -168,7 +171,7 @@ impl Store {
     fn read_rollups(&self, from: i64, to: i64, mut visit: impl FnMut(RollupRow)) -> rusqlite::Result<()> {
         let mut statement = self.connection.prepare_cached(
             "SELECT quarter, cell, trunk, queue, extension, calls, legs, talk_seconds, wait_seconds FROM rollup
-             WHERE quarter >= ?1 AND quarter < ?2 ORDER BY quarter",
+             WHERE quarter >= ?1 AND quarter < ?2",
         )?;
         let mut rows = statement.query([from, to])?;
         while let Some(row) = rows.next()? {
@@ -185,6 +188,24 @@ impl Store {
                     wait_seconds: row.get(8)?,
                 },
             });
+        }
+        drop(rows);
+        self.read_days(from, to, visit)
+    }
+
+    fn read_days(&self, from: i64, to: i64, mut visit: impl FnMut(RollupRow)) -> rusqlite::Result<()> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT day, cells FROM day WHERE day BETWEEN ?1 AND ?2 ORDER BY day")?;
+        let mut rows = statement.query([days::day_of(from), days::day_of(to)])?;
+        while let Some(row) = rows.next()? {
+            let cells = row.get_ref(1)?;
+            days::read(row.get(0)?, cells.as_blob()?, |cell| {
+                let DayCell { quarter, cell, trunk, queue, extension, figures } = cell;
+                if (from..to).contains(&quarter) {
+                    visit(RollupRow { quarter, cell, trunk, queue, extension, figures });
+                }
+            })
+            .map_err(damaged)?;
         }
         Ok(())
     }

@@ -46,6 +46,10 @@ const STEPS: &[&str] = &["
         PRIMARY KEY (quarter, cell, trunk, queue, extension)
     ) WITHOUT ROWID;
 
+    -- Rollups of history, packed: one or a few pieces a day, to be added to the rows above.
+    CREATE TABLE day (id INTEGER PRIMARY KEY, day INTEGER NOT NULL, cells BLOB NOT NULL);
+    CREATE INDEX day_by_day ON day (day);
+
     -- Calls that may still get legs, or wait to be reported.
     CREATE TABLE call (
         key BLOB PRIMARY KEY, state BLOB NOT NULL,
