@@ -56,6 +56,8 @@ struct Patience {
     ping_every: Duration,
     /// Between two requests for a certificate.
     renew_every: Duration,
+    /// For the file of an answered report to go away.
+    settle: Duration,
 }
 
 impl Default for Patience {
@@ -69,6 +71,7 @@ impl Default for Patience {
             ledger: seconds(10),
             ping_every: seconds(30),
             renew_every: seconds(3600),
+            settle: seconds(600),
         }
     }
 }
@@ -94,6 +97,7 @@ async fn run_with(mut channel: LinkChannel, patience: Patience) {
         status: LinkStatus::default(),
         told: None,
         answered: Vec::new(),
+        answered_at: Instant::now(),
         hello_recorded: false,
         renew_payload: None,
         records: 0,
@@ -114,6 +118,8 @@ struct Link {
     told: Option<LinkStatus>,
     /// Reports that the hub answered and whose files are still there.
     answered: Vec<ReportId>,
+    /// When the last of them was answered.
+    answered_at: Instant,
     hello_recorded: bool,
     /// The certificate request that was made last, with the public key that it is for.
     renew_payload: Option<(Vec<u8>, Vec<u8>)>,

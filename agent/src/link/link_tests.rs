@@ -35,6 +35,7 @@ const PATIENT: Patience = Patience {
     ledger: WITHIN,
     ping_every: WITHIN,
     renew_every: WITHIN,
+    settle: WITHIN,
 };
 
 /// A link under test, with its surroundings.
@@ -198,6 +199,22 @@ async fn an_unanswered_report_is_sent_again_with_the_same_bytes() {
     line.cut();
     let mut line = bench.greet().await;
     assert!(timeout(Duration::from_millis(100), line.hear()).await.is_err());
+}
+
+#[tokio::test]
+async fn an_answer_that_was_lost_on_this_side_is_asked_for_again() {
+    let settle = Duration::from_millis(300);
+    let mut bench = Bench::start(Patience { ping_every: Duration::from_millis(20), settle, ..PATIENT }).await;
+    let (id, body) = bench.put(1);
+    let mut line = bench.greet().await;
+    for _ in 0..2 {
+        let report = line.hear_report().await;
+        assert_eq!(report.body, body);
+        line.say(&ToAgent::Receipt(bench.hub.receipt(&report)));
+        assert_eq!(bench.receipt().await, id);
+    }
+    fs::remove_dir_all(bench.state.outbox()).unwrap();
+    assert!(timeout(settle * 2, line.hear()).await.is_err());
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use demarc_proto::{
-    ToAgent, ToHub,
+    ReportId, ToAgent, ToHub,
     bytes64::Bytes64,
     frame::{decode, encode},
     message::{Renew, ReportMessage},
@@ -140,7 +140,7 @@ impl Link {
                         let heard = session.control.hear(message, now()).map_err(Ended::early)?;
                         self.take(session, heard).await?;
                     }
-                    Event::Tick => {}
+                    Event::Tick => self.forget_answers(session),
                 },
                 () = sleep_until(late.unwrap_or_else(Instant::now)), if late.is_some() => self.be_late(session)?,
             }
@@ -203,7 +203,7 @@ impl Link {
             Heard::Stored(receipt) => {
                 session.answer_until = None;
                 session.look = true;
-                self.answered.push(receipt.report);
+                self.note_answer(receipt.report);
                 self.status.delivered += 1;
                 self.say(FromLink::Receipt(receipt)).await?;
                 self.tell_status().await
@@ -211,11 +211,26 @@ impl Link {
             Heard::Refused(report, reason) => {
                 session.answer_until = None;
                 session.look = true;
-                self.answered.push(report);
+                self.note_answer(report);
                 tracing::warn!(%report, ?reason, "the hub refused a report for good");
                 self.say(FromLink::Refused { report, reason }).await
             }
             Heard::Certificate(chain) => self.take_certificate(session, &chain).await,
+        }
+    }
+
+    /// A report that was answered is not sent again while its file waits to be removed.
+    fn note_answer(&mut self, report: ReportId) {
+        self.answered.push(report);
+        self.answered_at = Instant::now();
+    }
+
+    /// A file that is still there long after the answer means that the answer was lost, or the ledger was full when it
+    /// came: the hub has the report already, and repeats its receipt when it is sent again.
+    fn forget_answers<T>(&mut self, session: &mut Session<T>) {
+        if !self.answered.is_empty() && self.answered_at.elapsed() >= self.patience.settle {
+            self.answered.clear();
+            session.look = true;
         }
     }
 
