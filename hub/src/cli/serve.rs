@@ -39,7 +39,6 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let authority = Authority::load(&config.keys.ca_certificate, &config.keys.ca_key)?;
     let receipt_key = keys::receipt_key(&config.keys.receipt_key)?;
     let store = Store::open(&config.data_dir).await?;
-    store.start_node(presence::NODE, clock::now()).await?;
     let certificate = ServerCertificate::load(
         ServerCertificate::path_in(&config.data_dir),
         &authority,
@@ -48,6 +47,8 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     )?;
     let hub = Arc::new(Hub::new(config, store.clone(), authority, receipt_key));
     let server = Server::bind(config, hub.clone(), certificate)?;
+    // Only now: a second hub, started by mistake, has failed on the port before it says who is connected.
+    store.start_node(presence::NODE, clock::now()).await?;
     let address = server.address().context("cannot tell where the hub listens")?;
     // Whoever started us waits for this line, whatever the log is set to.
     eprintln!("demarc-hub: listening on {address}, for sites that connect to {}", config.address());
