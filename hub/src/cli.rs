@@ -88,6 +88,8 @@ pub enum Command {
 /// # Errors
 /// A [`crate::config::ConfigError`] when the settings are at fault, anything else with words for the operator.
 pub fn run(cli: Cli) -> anyhow::Result<()> {
+    // What any command writes, the database and its companions too, is its owner's alone unless said otherwise.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let load = || Config::load(&cli.config);
     match cli.command {
         Command::Init { dir, listen, address } => waiting(init::run(&dir, listen, address.as_deref()))?,

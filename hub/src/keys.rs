@@ -1,9 +1,9 @@
 //! Private keys and certificates as files: written once, readable by their owner alone.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{File, OpenOptions, Permissions},
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -38,13 +38,14 @@ impl KeyFileError {
     }
 }
 
-/// Writes a new file with that mode; an existing one is an error, never overwritten.
+/// Writes a new file with exactly that mode; an existing one is an error, never overwritten.
 ///
 /// # Errors
 /// When the file exists or cannot be written.
 pub fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), KeyFileError> {
     let write = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.set_permissions(Permissions::from_mode(mode))?;
         file.write_all(text.as_bytes())?;
         file.sync_all()
     };

@@ -16,6 +16,7 @@ fn init_makes_everything_once() {
         ("ca-key.pem", 0o600),
         ("receipt-key.pem", 0o600),
         ("data/server.pem", 0o600),
+        ("data/hub.db", 0o600),
     ] {
         assert_eq!(dir.join(file).metadata().unwrap().permissions().mode() & 0o777, mode, "{file}");
     }
