@@ -18,7 +18,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::hub::Hub;
+use crate::{clock, hub::Hub, presence::NODE};
 
 /// The head of a request must be there after this time.
 const HEAD: Duration = Duration::from_secs(10);
@@ -69,9 +69,11 @@ async fn health(State(hub): State<Arc<Hub>>) -> Response {
     if hub.stop.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
     }
-    match timeout(PATIENCE, hub.store.ping()).await {
-        Ok(Ok(())) => "ok".into_response(),
-        _ => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response(),
+    let ill = |words: &'static str| (StatusCode::SERVICE_UNAVAILABLE, words).into_response();
+    match timeout(PATIENCE, hub.store.is_beating(NODE, clock::now())).await {
+        Ok(Ok(true)) => "ok".into_response(),
+        Ok(Ok(false)) => ill("the database takes nothing in\n"),
+        Ok(Err(_)) | Err(_) => ill("the database does not answer\n"),
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use demarc_proto::SiteId;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::warn;
 
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
 pub const NODE: &str = "hub";
 const WRITE: Duration = Duration::from_millis(500);
 const BEAT: Duration = Duration::from_secs(10);
+const RETRY: Duration = Duration::from_secs(5);
 
 /// What the database is still to learn, one entry a site: a fleet that reconnects costs no more than its size.
 #[derive(Debug, Default)]
@@ -78,10 +79,7 @@ pub async fn write_while_running(hub: Arc<Hub>) {
             warn!(%error, "cannot note who is connected; trying again");
             hub.presence.put_back(changes);
             // What is wrong with the database now is hardly over in half a second.
-            tokio::select! {
-                () = hub.stop.cancelled() => {}
-                () = tokio::time::sleep(BEAT) => {}
-            }
+            hub.stop.run_until_cancelled(sleep(RETRY)).await;
         } else if beat {
             beaten = Instant::now();
         }

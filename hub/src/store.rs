@@ -93,15 +93,6 @@ impl Store {
         Ok(Self { pool })
     }
 
-    /// Asks the database for a sign of life.
-    ///
-    /// # Errors
-    /// When it gives none.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("SELECT 1").execute(&self.pool).await?;
-        Ok(())
-    }
-
     /// Closes the database after what is under way.
     pub async fn close(&self) {
         self.pool.close().await;
@@ -199,8 +190,10 @@ mod tests {
     async fn presence_counts_while_the_node_lives() {
         let (_directory, store) = store().await;
         store.add_token(&site(), &[1; 32], 5, 15).await.unwrap();
+        assert!(!store.is_beating("node", 100).await.unwrap());
         let here = Presence { connected_since: Some(100), version: Some("0.1.0".into()), seen: 100 };
         store.beat("node", 100).await.unwrap();
+        assert!(store.is_beating("node", 110).await.unwrap() && !store.is_beating("node", 200).await.unwrap());
         store.put_presence("node", &[(site(), here)]).await.unwrap();
         let connected = |now| {
             let store = store.clone();

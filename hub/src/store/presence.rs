@@ -8,7 +8,12 @@ use super::{Store, StoreError};
 use crate::clock::to_column;
 
 /// A node that did not beat for this long is dead, and nobody is connected to it.
-pub(super) const ALIVE: Duration = Duration::from_secs(35);
+const ALIVE: Duration = Duration::from_secs(35);
+
+/// Whether a node with that last beat lives.
+pub(super) fn is_alive(beat: i64, now: u64) -> bool {
+    to_column(now) - beat <= to_column(ALIVE.as_secs())
+}
 
 /// What changed about a site's connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +52,17 @@ impl Store {
         .execute(&self.pool)
         .await?;
         Ok(())
+    }
+
+    /// Whether a node's last word that it lives could be written lately: the sign that the database takes what it is
+    /// given, which reading alone is not when the disk is full.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn is_beating(&self, node: &str, now: u64) -> Result<bool, StoreError> {
+        let beat: Option<(i64,)> =
+            sqlx::query_as("SELECT beat FROM node WHERE name = $1").bind(node).fetch_optional(&self.pool).await?;
+        Ok(beat.is_some_and(|(beat,)| is_alive(beat, now)))
     }
 
     /// Writes what changed, in one transaction.

@@ -3,8 +3,8 @@
 use demarc_proto::SiteId;
 use sqlx::Row;
 
-use super::{Store, StoreError, presence::ALIVE};
-use crate::clock::{from_column, to_column};
+use super::{Store, StoreError, presence::is_alive};
+use crate::clock::from_column;
 
 /// What the hub knows of a site.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Store {
                 let moment =
                     |column: &str| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(column)?.map(from_column));
                 let beats = row.try_get::<Option<i64>, _>("beat")?;
-                let alive = beats.is_some_and(|beat| to_column(now) - beat <= to_column(ALIVE.as_secs()));
+                let alive = beats.is_some_and(|beat| is_alive(beat, now));
                 let connected = alive && moment("connected_since")?.is_some();
                 Ok(SiteRow {
                     name: row.try_get("name")?,

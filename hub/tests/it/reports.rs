@@ -6,6 +6,7 @@ use demarc_proto::{
     message::{Refused, RefusedReason},
 };
 use sha2::{Digest, Sha256};
+use sqlx::Connection;
 
 use crate::{
     agent::{Tunnel, enroll, report, upload},
@@ -146,4 +147,24 @@ async fn the_longest_report_fits() {
         assert!(matches!(answer, Some(ToAgent::Refused(_))), "{answer:?}");
     }
     assert!(matches!(tunnel.ask(&upload("site-one", &report(2, 12).to_body())).await, Some(ToAgent::Receipt(_))));
+}
+
+#[tokio::test]
+async fn a_database_that_takes_nothing_gets_no_receipt_and_loses_nothing() {
+    let hub = Hub::start();
+    let site = enroll(&hub, "site-one").await;
+    let mut tunnel = Tunnel::open(&hub, &site).await;
+    // Who holds the write lock stands for every database that cannot write, such as one on a full disk.
+    sqlx::any::install_default_drivers();
+    let url = format!("sqlite://{}", hub.path().join("data/hub.db").display());
+    let mut lock = sqlx::AnyConnection::connect(&url).await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut lock).await.unwrap();
+    let upload = upload("site-one", &report(1, 12).to_body());
+    assert_eq!(tunnel.ask(&upload).await, None);
+    tunnel.closed().await;
+    hub.says("the site keeps it").await;
+    sqlx::query("ROLLBACK").execute(&mut lock).await.unwrap();
+    assert_eq!(hub.reports("site-one"), 0);
+    let answer = Tunnel::open(&hub, &site).await.ask(&upload).await;
+    assert!(matches!(answer, Some(ToAgent::Receipt(_))));
 }
