@@ -13,6 +13,7 @@ pub mod ipc;
 pub mod link;
 pub mod local_report;
 pub mod log;
+pub mod memory;
 pub mod outbox;
 pub mod pbx;
 pub mod private;

@@ -12,7 +12,7 @@ use crate::{
         EXIT_NOT_CONFINED, FromCollector, FromLink,
         channel::{self, Channel},
     },
-    link, log,
+    link, log, memory,
     pbx::zone::Zone,
 };
 
@@ -70,6 +70,7 @@ pub fn run(args: &RoleArgs) -> anyhow::Result<ExitCode> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended: anyhow::Result<ExitCode> = runtime.block_on(async {
+        tokio::spawn(memory::stay_small());
         match args.role {
             Role::Collector => Ok(collector::run(Channel::new(socket)?, machine_zone).await?.exit_code()),
             _ => {

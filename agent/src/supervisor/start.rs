@@ -28,6 +28,7 @@ use crate::{
     },
     control::server::Bound,
     ipc::{Confined, EXIT_NOT_CONFINED},
+    memory,
     settings::{
         Confinement,
         load::{self, Loaded},
@@ -87,6 +88,7 @@ pub fn run(config: &Path, loaded: Loaded) -> Result<ExitCode, RunError> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ending = runtime.block_on(async {
+        tokio::spawn(memory::stay_small());
         let (supervisor, inbox) = supervisor(config, state, ground, profile, confined, loaded);
         main_loop(supervisor, inbox, bound).await
     })?;
