@@ -130,7 +130,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
 /// how things are.
 fn confine_command(settings: &Settings) -> anyhow::Result<()> {
     StateDir::new(&settings.state_dir).become_owner()?;
-    let ground = Ground::survey(settings)?;
+    let ground = Ground::of_the_kernel()?;
     confine::enter(&layout::command(&ground, settings))?;
     Ok(())
 }

@@ -43,6 +43,14 @@ pub struct Ground {
 }
 
 impl Ground {
+    /// Asks the kernel alone, for a process that has nothing to prove.
+    ///
+    /// # Errors
+    /// When no child can be made to try Landlock.
+    pub fn of_the_kernel() -> io::Result<Self> {
+        Ok(Self { landlock: probe::landlock()?, program: Vec::new(), recordings: Vec::new() })
+    }
+
     /// Looks around. Call it while the process has one thread and is not confined.
     ///
     /// # Errors

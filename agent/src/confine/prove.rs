@@ -7,7 +7,7 @@ use std::{
     ffi::CString,
     fs::{self, File, OpenOptions},
     io::{self, Read},
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, TcpStream, ToSocketAddrs},
     os::{
         fd::{AsRawFd, FromRawFd, OwnedFd},
         unix::net::UnixStream,
@@ -42,6 +42,8 @@ pub enum Attempt {
     List(PathBuf),
     /// Remove a file.
     Remove(PathBuf),
+    /// Look up a host's name.
+    LookUp(String),
     /// Connect by TCP.
     Connect(SocketAddr),
     /// Listen on a TCP port of the loopback interface.
@@ -128,6 +130,7 @@ impl Attempt {
             Self::Write(path) => OpenOptions::new().append(true).create(true).open(path).map(drop),
             Self::List(path) => fs::read_dir(path).map(drop),
             Self::Remove(path) => fs::remove_file(path),
+            Self::LookUp(name) => (name.as_str(), 0).to_socket_addrs().map(drop),
             Self::Connect(address) => TcpStream::connect_timeout(address, Duration::from_secs(2)).map(drop),
             Self::Listen => std::net::TcpListener::bind(("127.0.0.1", 0)).map(drop),
             Self::Socket(family, kind) => socket(*family, *kind).map(drop),

@@ -158,7 +158,10 @@ where
                 self.last_end = Some(how);
                 return End::NotConfined;
             }
-            Some(EXIT_FRESH_RULES) => self.restarts.wants_fresh_rules(now),
+            Some(EXIT_FRESH_RULES) => {
+                tracing::info!("the {} is started anew, with rules for files that are new", self.role);
+                self.restarts.wants_fresh_rules(now)
+            }
             _ => {
                 let wait = self.restarts.died(now, was_ready);
                 tracing::warn!("the {} ended ({how}); it is started again in {} ms", self.role, wait.as_millis());

@@ -141,7 +141,7 @@ fn supervisor(
     let enrolled = site.as_ref().ok().and_then(Option::as_ref);
     let upload = derive::upload(&loaded, do_not_track.as_deref());
     let collector_settings = derive::collector(&loaded, &upload, enrolled, 1);
-    let link_settings = derive::link(&loaded, &upload, enrolled, super::from_environment, 1);
+    let link_settings = derive::link(&loaded, &upload, enrolled, super::changes::from_environment, 1);
     if let Err(why) = &link_settings {
         tracing::info!("no tunnel: {why}");
     }
@@ -170,6 +170,7 @@ fn supervisor(
         watched_config,
         watched_site,
         waiting: Vec::new(),
+        silence: None,
         ending: None,
     };
     (supervisor, Inbox { collector, link })

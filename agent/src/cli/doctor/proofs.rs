@@ -200,6 +200,8 @@ impl Stage {
     fn link(&self, profile: &Profile, attempts: &mut Attempts) {
         let outbox = Attempt::List(self.state.outbox());
         attempts.push(("look into the outbox".to_owned(), outbox, Expected::Allowed));
+        let name = Attempt::LookUp("localhost".to_owned());
+        attempts.push(("look up a name".to_owned(), name, Expected::Allowed));
         let mut refused = |what: &str, attempt| attempts.push((what.to_owned(), attempt, Expected::Refused));
         for path in self.sources().filter(|path| path.exists()) {
             refused("read call records", Attempt::Read(path.clone()));
