@@ -180,7 +180,7 @@ fn attempt(
     file.rewind().map_err(read)?;
     let head = head_of(file).map_err(read)?;
     let metadata = file.metadata().map_err(read)?;
-    let mut known = store.known(&head, metadata.len())?;
+    let mut known = store.known(&head)?;
     let start = known.as_ref().map(|known| known.position.clone()).unwrap_or_default();
     if start.offset >= metadata.len() {
         outcome.already_read = known.is_some() && outcome.rows == 0;

@@ -20,7 +20,7 @@ mod tally;
 mod tests;
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::HashMap,
     path::{Path, PathBuf},
     time::Duration,
@@ -36,7 +36,7 @@ pub use self::{
     read::{Counts, Quarantined, RollupRow, SourceCounts, Texts},
     settle::Reporting,
 };
-use self::{error::Fault, files::Expected, names::NameTable};
+use self::{error::Fault, names::NameTable};
 use crate::{
     call::CallRules,
     pbx::{Leg, MalformedReason, Position},
@@ -50,9 +50,11 @@ pub struct Store {
     connection: Connection,
     path: PathBuf,
     names: NameTable,
-    /// What this process saw or wrote last of each source. Where something else stands at commit, somebody else has
-    /// read on.
-    expected: RefCell<HashMap<PathBuf, Expected>>,
+    /// The position of each source as this process saw or wrote it last, in the form in which it is stored. Where
+    /// another stands at commit, somebody else has read on.
+    expected: RefCell<HashMap<PathBuf, Option<String>>>,
+    /// How often files had been imported when this process last looked.
+    imports: Cell<i64>,
     /// When old calls were last forgotten.
     pruned: u64,
 }

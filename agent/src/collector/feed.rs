@@ -17,6 +17,8 @@ use crate::{
 pub struct Feed {
     path: PathBuf,
     tail: Tail,
+    /// The version of the imports that the tail knows of.
+    imports: Option<i64>,
     /// Whether what lay there at the start is still being read.
     backlog: bool,
     /// Whether the store had never heard of the source, and its past is still being read.
@@ -55,7 +57,15 @@ impl Feed {
         let position = store.source_position(path)?;
         let first_sight = position.is_none();
         let tail = Tail::new(path, zone, position);
-        Ok(Self { path: path.to_owned(), tail, backlog: true, first_sight, trouble: None, looked: false })
+        Ok(Self {
+            path: path.to_owned(),
+            tail,
+            imports: None,
+            backlog: true,
+            first_sight,
+            trouble: None,
+            looked: false,
+        })
     }
 
     /// Whether another start could reach a file that this process may not open: one that came to its place since this
@@ -92,6 +102,11 @@ impl Feed {
                 self.looked = true;
                 Ok(portion)
             }
+            // An import has read on in the same files: go on behind it.
+            Err(FeedError::Store(StoreError::Moved { .. })) => {
+                self.tail.go_back(store.source_position(&self.path)?);
+                Ok(Portion { moved: false, more: true })
+            }
             Err(error) => {
                 self.trouble = Some(error.to_string());
                 if let FeedError::Store(_) = error {
@@ -103,6 +118,10 @@ impl Feed {
     }
 
     fn take_portion(&mut self, store: &mut Store, rules: &CallRules, from: u64) -> Result<Portion, FeedError> {
+        if let Some((version, marks)) = store.imports(self.imports)? {
+            self.tail.know(marks);
+            self.imports = Some(version);
+        }
         let before = self.tail.position();
         let mut batch = store.batch(rules)?;
         let progress = self.tail.poll(&mut |row| match row {

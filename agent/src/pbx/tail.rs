@@ -22,7 +22,7 @@ use self::{
 };
 use super::{
     leg::Row,
-    position::Position,
+    position::{Mark, Position},
     reader::{RowReader, Taken},
     scanner::MAX_RECORD,
     zone::Zone,
@@ -56,6 +56,8 @@ pub struct Tail {
     resume: Position,
     started: bool,
     older: Vec<Older>,
+    /// How far files were imported, which are not read again.
+    imported: Vec<Mark>,
     /// See [`Position::modified`].
     modified: i64,
     /// When the directory changed last, as of the last survey that found no next file.
@@ -109,6 +111,7 @@ impl Tail {
             resume: Position::default(),
             started: false,
             older: Vec::new(),
+            imported: Vec::new(),
             modified: i64::MAX,
             surveyed: None,
             missing: false,
@@ -129,6 +132,11 @@ impl Tail {
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Learns how far files were imported. Whichever of them comes to be read is read from there on.
+    pub fn know(&mut self, imported: Vec<Mark>) {
+        self.imported = imported;
     }
 
     /// Goes back to a position: what was delivered since could not be stored.
@@ -466,6 +474,9 @@ impl Tail {
     }
 
     fn open(&self, facts: &survey::Facts, offset: u64) -> Result<Option<OpenFile>, TailError> {
+        let same = |mark: &&Mark| mark.prefix_len > 0 && mark.offset <= facts.size && mark.matches(facts.head());
+        let imported = self.imported.iter().filter(same).map(|mark| mark.offset).max();
+        let offset = offset.max(imported.unwrap_or(0));
         OpenFile::open(&directory_of(&self.path).join(&facts.name), (facts.device, facts.inode), offset)
     }
 }

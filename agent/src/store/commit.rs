@@ -7,7 +7,7 @@ use super::{
     Pending, Store, StoreError,
     days::Days,
     error::{Fault, damaged},
-    files,
+    files::{self, Seen},
     names::NameTable,
     pending::{MAX_QUARANTINED, Open, RowCounts, Stored, is_never_reported},
     read::keys,
@@ -54,14 +54,14 @@ impl Store {
     /// As for [`super::Batch::commit`]; what is pending is of no use any more then.
     pub fn commit(&mut self, pending: &mut Pending, now: u64) -> Result<Committed, StoreError> {
         let mut names = std::mem::take(&mut self.names);
-        let expected = self.expected.borrow().clone();
+        let seen = Seen { positions: self.expected.borrow().clone(), imports: self.imports.get() };
         let result = self.transact(|transaction| {
             if let Some(stored) = &mut pending.stored {
                 stored.refresh(transaction)?;
             }
             let mut work = Work { transaction, names: &mut names, now: sql(now) };
             let committed = work.calls(pending)?;
-            let positions = files::write(transaction, pending, &expected, work.now)?;
+            let positions = files::write(transaction, pending, &seen, work.now)?;
             work.quarantine(pending)?;
             if pending.stored.is_some() {
                 prune(transaction, now)?;

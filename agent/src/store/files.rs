@@ -8,7 +8,7 @@ use std::{
     ffi::OsStr,
     fs::File,
     io::Read,
-    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
@@ -42,15 +42,12 @@ enum Record {
     File { prefix_hash: [u8; 32], prefix_len: u32 },
 }
 
-/// What a process expects the store to know of a source.
-#[derive(Clone, PartialEq)]
-pub(super) enum Expected {
-    /// Nothing, of the file neither.
-    Nothing,
-    /// That position, as it is stored.
-    Source(String),
-    /// That position, as it is stored for a file that was imported before anybody followed it.
-    Import(String),
+/// What a process knows of the store's positions.
+pub(super) struct Seen {
+    /// The position of each source, as it is stored.
+    pub(super) positions: HashMap<PathBuf, Option<String>>,
+    /// How often files had been imported.
+    pub(super) imports: i64,
 }
 
 impl Known {
@@ -73,51 +70,51 @@ impl Known {
 }
 
 impl Store {
-    /// How far a source was read. A source that was never followed, but whose file was imported, goes on where the
-    /// import ended.
+    /// How far a source was read. Files of it may have been imported further: see [`Store::imports`].
     ///
     /// # Errors
     /// When the store cannot be read.
     pub fn source_position(&self, source: &Path) -> Result<Option<Position>, StoreError> {
-        let stored: Option<String> = self
-            .connection
-            .prepare_cached("SELECT position FROM source WHERE path = ?1")
-            .and_then(|mut statement| statement.query_row([source.as_os_str().as_bytes()], |row| row.get(0)).optional())
-            .map_err(|error| self.fault(error))?;
-        let (position, expected) = match stored {
-            Some(stored) => (Some(parse(&stored).map_err(|error| self.fault(error))?), Expected::Source(stored)),
-            None => match self.imported(source)? {
-                Some((position, stored)) => (Some(position), Expected::Import(stored)),
-                None => (None, Expected::Nothing),
-            },
-        };
-        self.expected.borrow_mut().insert(source.to_owned(), expected);
+        let stored = stored_of_source(&self.connection, source).map_err(|error| self.fault(error))?;
+        let position = stored.as_deref().map(parse).transpose().map_err(|error| self.fault(error))?;
+        self.expected.borrow_mut().insert(source.to_owned(), stored);
         Ok(position)
     }
 
-    fn imported(&self, source: &Path) -> Result<Option<(Position, String)>, StoreError> {
-        // Whether and why a source cannot be read is for its reader to say.
-        let Ok((head, metadata)) = File::open(source).and_then(|mut file| Ok((head_of(&mut file)?, file.metadata()?)))
-        else {
-            return Ok(None);
-        };
-        let known = self.known(&head, metadata.len())?.filter(|known| known.source().is_none());
-        Ok(known.map(|Known { position, stored, .. }| {
-            let (device, inode, older) = (metadata.dev(), metadata.ino(), Vec::new());
-            (Position { device, inode, older, ..position }, stored)
-        }))
-    }
-
-    /// What is known of a file with that beginning ([`head_of`]) and length.
+    /// How far files were imported, if that has changed since the given version; and the present version. Whoever
+    /// follows a source asks before each batch: one that was begun in ignorance of an import is refused.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn known(&self, head: &[u8], length: u64) -> Result<Option<Known>, StoreError> {
-        best(&self.connection, head, length).map_err(|error| self.fault(error))
+    pub fn imports(&self, known: Option<i64>) -> Result<Option<(i64, Vec<Mark>)>, StoreError> {
+        self.read_imports(known).map_err(|error| self.fault(error))
+    }
+
+    fn read_imports(&self, known: Option<i64>) -> rusqlite::Result<Option<(i64, Vec<Mark>)>> {
+        let version = imports(&self.connection)?;
+        self.imports.set(version);
+        if known == Some(version) {
+            return Ok(None);
+        }
+        let mut statement = self.connection.prepare_cached("SELECT position FROM file WHERE imported = 1")?;
+        let mut rows = statement.query([])?;
+        let mut marks = Vec::new();
+        while let Some(row) = rows.next()? {
+            marks.push(parse(row.get_ref(0)?.as_str()?)?.mark());
+        }
+        Ok(Some((version, marks)))
+    }
+
+    /// What is known of a file with that beginning ([`head_of`]).
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn known(&self, head: &[u8]) -> Result<Option<Known>, StoreError> {
+        best(&self.connection, head).map_err(|error| self.fault(error))
     }
 }
 
-fn best(connection: &Connection, head: &[u8], length: u64) -> rusqlite::Result<Option<Known>> {
+fn best(connection: &Connection, head: &[u8]) -> rusqlite::Result<Option<Known>> {
     let mut found = Vec::new();
     let mut consider = |stored: String, source: Option<PathBuf>| -> rusqlite::Result<()> {
         let position = parse(&stored)?;
@@ -144,7 +141,7 @@ fn best(connection: &Connection, head: &[u8], length: u64) -> rusqlite::Result<O
     // one that is followed. A file shorter than what was read is an earlier copy of it: all of it was read.
     Ok(found.into_iter().max_by_key(|known| {
         let position = &known.position;
-        (position.prefix_len, position.offset <= length, position.offset, known.source().is_some())
+        (position.prefix_len, position.offset, known.source().is_some())
     }))
 }
 
@@ -158,54 +155,30 @@ pub fn head_of(file: &mut File) -> std::io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// Writes the positions of a batch; gives back what is to be expected of its sources now.
+/// Writes the positions of a batch; gives back those of its sources as they are stored now.
 pub(super) fn write(
     transaction: &Transaction<'_>,
     pending: &Pending,
-    expected: &HashMap<PathBuf, Expected>,
+    seen: &Seen,
     now: i64,
-) -> Result<HashMap<PathBuf, Expected>, Fault> {
+) -> Result<HashMap<PathBuf, Option<String>>, Fault> {
     let mut written = HashMap::new();
     for part in &pending.parts {
         match &part.origin {
             Origin::Source(path) => {
                 let before = stored_of_source(transaction, path)?;
                 // A batch may name a source more than once.
-                let expected = written.get(path).or_else(|| expected.get(path));
-                match (expected, &before) {
-                    (None, _) => {}
-                    (Some(Expected::Source(expected)), Some(before)) if expected == before => {}
-                    (Some(expected), None) => take_over(transaction, expected, path, &part.position)?,
-                    _ => return Err(Fault::Moved(path.clone())),
+                let expected = written.get(path).or_else(|| seen.positions.get(path));
+                if expected.is_some_and(|expected| *expected != before) || imports(transaction)? != seen.imports {
+                    return Err(Fault::Moved(path.clone()));
                 }
                 write_source(transaction, path, part, before.as_deref(), now)?;
-                written.insert(path.clone(), Expected::Source(text(&part.position)));
+                written.insert(path.clone(), Some(text(&part.position)));
             }
             Origin::File { known, head } => write_file(transaction, known.as_ref(), head, part, now)?,
         }
     }
     Ok(written)
-}
-
-/// The first rows of a source: nobody may have imported its file meanwhile, or further than known here.
-fn take_over(
-    transaction: &Transaction<'_>,
-    expected: &Expected,
-    path: &Path,
-    position: &Position,
-) -> Result<(), Fault> {
-    let stands = match expected {
-        Expected::Source(_) => false,
-        Expected::Nothing => {
-            stored_of_file(transaction, (position.prefix_hash.as_slice(), position.prefix_len))?.is_none()
-        }
-        Expected::Import(stored) => {
-            let position = parse(stored)?;
-            let key = (position.prefix_hash.as_slice(), position.prefix_len);
-            stored_of_file(transaction, key)?.as_ref() == Some(stored)
-        }
-    };
-    if stands { Ok(()) } else { Err(Fault::Moved(path.to_owned())) }
 }
 
 fn write_source(
@@ -222,17 +195,17 @@ fn write_source(
         && (before.device, before.inode) != (position.device, position.inode)
         && !position.older.iter().any(|mark| (mark.device, mark.inode) == (before.device, before.inode))
     {
-        remember(transaction, before, now)?;
+        remember(transaction, before, false, now)?;
     }
     if let Some(before) = &before
         && (before.device, before.inode) == (position.device, position.inode)
         && position.offset < before.offset
     {
-        remember(transaction, before, now)?;
+        remember(transaction, before, false, now)?;
     }
     let already = before.map(|before| before.older).unwrap_or_default();
     for mark in position.older.iter().filter(|mark| !already.contains(mark)) {
-        remember(transaction, &of_mark(mark), now)?;
+        remember(transaction, &of_mark(mark), false, now)?;
     }
     let counts = part.counts;
     transaction
@@ -262,46 +235,47 @@ fn write_file(
     now: i64,
 ) -> Result<(), Fault> {
     let position = &part.position;
-    let moved = || Fault::Moved(PathBuf::from("the file that is imported"));
-    match known {
-        Some(Known { record: Record::Source(path), stored: before, .. }) => {
-            if stored_of_source(transaction, path)?.as_ref() != Some(before) {
-                return Err(moved());
-            }
+    let found = best(transaction, head)?;
+    if found.as_ref().map(|found| &found.stored) != known.map(|known| &known.stored) {
+        return Err(Fault::Moved(PathBuf::from("the file that is imported")));
+    }
+    match found.map(|found| found.record) {
+        Some(Record::Source(path)) => {
             transaction
                 .prepare_cached("UPDATE source SET position = ?2 WHERE path = ?1")?
                 .execute((path.as_os_str().as_bytes(), text(position)))?;
         }
-        Some(Known { record: Record::File { prefix_hash, prefix_len }, stored: before, .. }) => {
-            let key = (prefix_hash.as_slice(), *prefix_len);
-            if stored_of_file(transaction, key)?.as_ref() != Some(before) {
-                return Err(moved());
-            }
-            transaction.prepare_cached("DELETE FROM file WHERE prefix_hash = ?1 AND prefix_len = ?2")?.execute(key)?;
-            remember(transaction, position, now)?;
+        Some(Record::File { prefix_hash, prefix_len }) => {
+            transaction
+                .prepare_cached("DELETE FROM file WHERE prefix_hash = ?1 AND prefix_len = ?2")?
+                .execute((prefix_hash.as_slice(), prefix_len))?;
+            remember(transaction, position, true, now)?;
         }
-        None => {
-            if best(transaction, head, u64::MAX)?.is_some() {
-                return Err(moved());
-            }
-            remember(transaction, position, now)?;
-        }
+        None => remember(transaction, position, true, now)?,
     }
+    transaction.prepare_cached("UPDATE totals SET imports = imports + 1 WHERE id = 0")?.execute([])?;
     Ok(())
 }
 
 /// Keeps in mind how far a file was read that no source follows.
-fn remember(transaction: &Transaction<'_>, position: &Position, now: i64) -> Result<(), Fault> {
+fn remember(transaction: &Transaction<'_>, position: &Position, imported: bool, now: i64) -> Result<(), Fault> {
     if position.prefix_len == 0 {
         return Ok(());
     }
     transaction
         .prepare_cached(
-            "INSERT INTO file VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (prefix_hash, prefix_len) DO UPDATE SET
-             position = excluded.position, bytes = excluded.bytes, last_read = excluded.last_read
-             WHERE excluded.bytes >= bytes",
+            "INSERT INTO file VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (prefix_hash, prefix_len) DO UPDATE SET
+             position = excluded.position, bytes = excluded.bytes, last_read = excluded.last_read,
+             imported = max(imported, excluded.imported) WHERE excluded.bytes >= bytes",
         )?
-        .execute((position.prefix_hash.as_slice(), position.prefix_len, text(position), sql(position.offset), now))?;
+        .execute((
+            position.prefix_hash.as_slice(),
+            position.prefix_len,
+            text(position),
+            sql(position.offset),
+            now,
+            imported,
+        ))?;
     transaction
         .prepare_cached(
             "DELETE FROM file WHERE (SELECT count(*) FROM file) > ?1
@@ -311,18 +285,15 @@ fn remember(transaction: &Transaction<'_>, position: &Position, now: i64) -> Res
     Ok(())
 }
 
-fn stored_of_source(transaction: &Transaction<'_>, path: &Path) -> Result<Option<String>, Fault> {
-    Ok(transaction
+fn stored_of_source(connection: &Connection, path: &Path) -> rusqlite::Result<Option<String>> {
+    connection
         .prepare_cached("SELECT position FROM source WHERE path = ?1")?
         .query_row([path.as_os_str().as_bytes()], |row| row.get(0))
-        .optional()?)
+        .optional()
 }
 
-fn stored_of_file(transaction: &Transaction<'_>, key: (&[u8], u32)) -> Result<Option<String>, Fault> {
-    Ok(transaction
-        .prepare_cached("SELECT position FROM file WHERE prefix_hash = ?1 AND prefix_len = ?2")?
-        .query_row(key, |row| row.get(0))
-        .optional()?)
+fn imports(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.prepare_cached("SELECT imports FROM totals WHERE id = 0")?.query_row([], |row| row.get(0))
 }
 
 fn of_mark(mark: &Mark) -> Position {

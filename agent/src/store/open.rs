@@ -123,6 +123,7 @@ impl Store {
             path: path.to_owned(),
             names: NameTable::default(),
             expected: Default::default(),
+            imports: Default::default(),
             pruned: 0,
         })
     }

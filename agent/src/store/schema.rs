@@ -16,9 +16,10 @@ const STEPS: &[&str] = &["
         id INTEGER PRIMARY KEY CHECK (id = 0),
         calls INTEGER NOT NULL, legs INTEGER NOT NULL, rows INTEGER NOT NULL,
         malformed INTEGER NOT NULL, duplicates INTEGER NOT NULL,
-        singles INTEGER NOT NULL -- calls without an id so far: the next number for a key
+        singles INTEGER NOT NULL, -- calls without an id so far: the next number for a key
+        imports INTEGER NOT NULL -- grows whenever a file was imported further
     );
-    INSERT INTO totals VALUES (0, 0, 0, 0, 0, 0, 0);
+    INSERT INTO totals VALUES (0, 0, 0, 0, 0, 0, 0, 0);
 
     -- How far each source was read.
     CREATE TABLE source (
@@ -32,6 +33,7 @@ const STEPS: &[&str] = &["
     CREATE TABLE file (
         prefix_hash BLOB NOT NULL, prefix_len INTEGER NOT NULL,
         position TEXT NOT NULL, bytes INTEGER NOT NULL, last_read INTEGER NOT NULL,
+        imported INTEGER NOT NULL, -- whether an import read some of it
         PRIMARY KEY (prefix_hash, prefix_len)
     ) WITHOUT ROWID;
 

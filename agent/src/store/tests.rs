@@ -170,9 +170,8 @@ fn a_rotated_file_stays_known_by_its_beginning() {
         batch.position(source, &position);
         batch.commit(NOW).unwrap();
     }
-    let known = |head: &[u8]| {
-        fixture.store.known(head, 1000).unwrap().map(|known| (known.position.offset, known.source().is_some()))
-    };
+    let known =
+        |head: &[u8]| fixture.store.known(head).unwrap().map(|known| (known.position.offset, known.source().is_some()));
     assert_eq!(known(b"first file, and more"), Some((500, false)));
     assert_eq!(known(b"second file, and more"), Some((40, false)));
     assert_eq!(known(b"third file"), Some((20, true)));
@@ -180,16 +179,24 @@ fn a_rotated_file_stays_known_by_its_beginning() {
 }
 
 #[test]
-fn an_imported_file_is_followed_from_where_the_import_ended() {
+fn a_batch_begun_in_ignorance_of_an_import_is_refused() {
     let mut fixture = fixture();
-    let path = fixture.state.root().join("Master.csv");
-    fs::write(&path, b"some rows, and one more").unwrap();
+    let source = Path::new("/a/Master.csv");
+    assert!(fixture.store.imports(None).unwrap().unwrap().1.is_empty());
     let mut pending = fixture.store.import(100, NOW).unwrap();
-    pending.position(Origin::File { known: None, head: b"some rows, and".to_vec() }, &position(9, 10, b"some rows,"));
+    let imported = position(9, 10, b"some rows,");
+    pending.position(Origin::File { known: None, head: b"some rows, and".to_vec() }, &imported);
     fixture.store.commit(&mut pending, NOW).unwrap();
-    let found = fixture.store.source_position(&path).unwrap().unwrap();
-    assert_eq!(found.offset, 10);
-    assert_ne!(found.inode, 9, "it is known by its beginning, wherever it lay");
+    let commit = |store: &mut Store| {
+        let mut batch = store.batch(&fixture.rules).unwrap();
+        batch.position(source, &position(9, 14, b"some rows, and"));
+        batch.commit(NOW)
+    };
+    assert!(matches!(commit(&mut fixture.store), Err(StoreError::Moved { .. })));
+    let (version, marks) = fixture.store.imports(Some(0)).unwrap().unwrap();
+    assert_eq!(marks, [imported.mark()]);
+    commit(&mut fixture.store).unwrap();
+    assert_eq!(fixture.store.imports(Some(version)).unwrap(), None);
 }
 
 #[test]
