@@ -75,7 +75,8 @@ impl Store {
                     name: row.try_get("name")?,
                     enrolled: moment("enrolled")?,
                     certificate_ends: moment("certificate_ends")?,
-                    last_seen: if connected { beats.map(from_column) } else { moment("last_seen")? },
+                    // A tunnel that is up was seen when its node lived last, if it was not up only since.
+                    last_seen: moment("last_seen")?.max(beats.filter(|_| connected).map(from_column)),
                     connected,
                     version: row.try_get("version")?,
                     reports: from_column(row.try_get("reports")?),
