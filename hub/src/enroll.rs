@@ -103,8 +103,7 @@ async fn decide(hub: &Hub, request: EnrollRequest) -> Result<(EnrollResponse, En
         Redeemed::Used => refused(EnrollReason::UsedToken, EnrollResult::UsedToken),
         Redeemed::Expired => refused(EnrollReason::ExpiredToken, EnrollResult::ExpiredToken),
         Redeemed::Enrolled { replaced } => {
-            // A tunnel of the key before must not live on.
-            hub.registry.evict(&request.site);
+            hub.registry.key_replaced(&request.site);
             let enrolled = Enrolled {
                 chain: vec![Bytes64(issued.der.to_vec())],
                 ca: Bytes64(hub.authority.certificate().to_vec()),

@@ -25,7 +25,27 @@ const QUICK_EVICTIONS: u8 = 4;
 #[derive(Debug)]
 pub struct Registry {
     rate: Rate,
-    sites: Mutex<HashMap<SiteId, Place>>,
+    sites: Mutex<Sites>,
+}
+
+#[derive(Debug, Default)]
+struct Sites {
+    places: HashMap<SiteId, Place>,
+    /// How many keys were replaced since the start.
+    replaced: u64,
+}
+
+/// A moment in the history of keys: whoever looked a key up then may not take a seat once another key took its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyEpoch(u64);
+
+/// There is no seat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoSeat {
+    /// A key was replaced since: look the key up again.
+    LookAgain,
+    /// The site comes or sends too often.
+    TooOften,
 }
 
 /// What is remembered of a site while this program runs. Only sites with a certificate get here, so that their
@@ -61,32 +81,45 @@ impl Registry {
         Self { rate, sites: Mutex::default() }
     }
 
-    /// Ends the connection of a site, if it has one.
-    pub fn evict(&self, site: &SiteId) {
-        if let Some(taken) = self.lock().get(site).and_then(|place| place.taken.as_ref()) {
+    /// Now, in the history of keys. To be asked before a key is looked up.
+    pub fn key_epoch(&self) -> KeyEpoch {
+        KeyEpoch(self.lock().replaced)
+    }
+
+    /// The site has another key from now on: whoever came with the one before has to go, and cannot come any more.
+    pub fn key_replaced(&self, site: &SiteId) {
+        let mut sites = self.lock();
+        sites.replaced += 1;
+        if let Some(taken) = sites.places.get(site).and_then(|place| place.taken.as_ref()) {
             taken.evicted.notify_one();
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SiteId, Place>> {
+    fn lock(&self) -> MutexGuard<'_, Sites> {
         self.sites.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Seat {
-    /// Takes a site's place; whoever had it is told to go. `None` when the site comes too often.
-    pub fn take(hub: &Arc<Hub>, site: &SiteId) -> Option<Self> {
+    /// Takes the place of a site whose key was found good at that moment; whoever had it is told to go.
+    ///
+    /// # Errors
+    /// When a key was replaced since, or the site comes too often.
+    pub fn take(hub: &Arc<Hub>, site: &SiteId, known: KeyEpoch) -> Result<Self, NoSeat> {
         let now = Instant::now();
         let evicted = Arc::new(Notify::new());
         let mut sites = hub.registry.lock();
-        let place = sites.entry(site.clone()).or_insert_with(|| Place {
+        if known != KeyEpoch(sites.replaced) {
+            return Err(NoSeat::LookAgain);
+        }
+        let place = sites.places.entry(site.clone()).or_insert_with(|| Place {
             taken: None,
             generation: 0,
             bucket: Bucket::full(now),
             quick_evictions: 0,
         });
         if place.bucket.is_empty(hub.registry.rate, now) {
-            return None;
+            return Err(NoSeat::TooOften);
         }
         place.bucket.take(hub.registry.rate, now);
         place.generation += 1;
@@ -100,7 +133,7 @@ impl Seat {
         }
         // The database is told while the place is held, so that it hears of comings and goings in their order.
         hub.presence.came(site, clock::now());
-        Some(Self { hub: hub.clone(), site: site.clone(), generation: place.generation, evicted })
+        Ok(Self { hub: hub.clone(), site: site.clone(), generation: place.generation, evicted })
     }
 
     /// Ends when a newer connection takes the place.
@@ -122,14 +155,14 @@ impl Seat {
     pub fn charge(&self) -> Duration {
         let rate = self.hub.registry.rate;
         let mut sites = self.hub.registry.lock();
-        sites.get_mut(&self.site).map_or(Duration::ZERO, |place| place.bucket.take(rate, Instant::now()))
+        sites.places.get_mut(&self.site).map_or(Duration::ZERO, |place| place.bucket.take(rate, Instant::now()))
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut sites = self.hub.registry.lock();
-        if let Some(place) = sites.get_mut(&self.site)
+        if let Some(place) = sites.places.get_mut(&self.site)
             && place.generation == self.generation
         {
             place.taken = None;

@@ -13,7 +13,7 @@ use tokio::{
     time::{interval, sleep, timeout},
 };
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 
 use self::pending::{Pending, Slot};
 use crate::{
@@ -202,5 +202,4 @@ async fn renew_certificate(hub: Arc<Hub>, certificate: Arc<ServerCertificate>, n
             Err(error) => error!(%error, "cannot renew the server's certificate; trying again in an hour"),
         }
     }
-    info!("stopping");
 }

@@ -26,7 +26,7 @@ use crate::{
     ingest,
     metrics::{Ended, Handshake},
     peer::{PeerCertificate, site_dns_name},
-    registry::Seat,
+    registry::{NoSeat, Seat},
     renew,
 };
 
@@ -47,24 +47,7 @@ pub async fn admit(hub: &Arc<Hub>, tls: TlsStream<TcpStream>, address: SocketAdd
         return;
     };
     let site = certificate.site.clone();
-    match hub.store.key_of(&site).await {
-        Ok(Some(key)) if key == certificate.key_sha256 => {}
-        Ok(_) => {
-            hub.metrics.handshake(Handshake::Revoked);
-            warn!(%site, %address, "refused a tunnel: its key is not, or no longer, the site's");
-            return;
-        }
-        Err(error) => {
-            hub.metrics.handshake(Handshake::Store);
-            warn!(%site, %error, "cannot look a site up; it will come again");
-            return;
-        }
-    }
-    let Some(seat) = Seat::take(hub, &site) else {
-        hub.metrics.handshake(Handshake::Limited);
-        debug!(%site, "refused a tunnel: the site comes or sends too often");
-        return;
-    };
+    let Some(seat) = seat_for(hub, &certificate, address).await else { return };
     let expired = certificate.is_expired(clock::now());
     hub.metrics.handshake(if expired { Handshake::TunnelExpired } else { Handshake::Tunnel });
     let begun = Builder::new()
@@ -87,6 +70,37 @@ pub async fn admit(hub: &Arc<Hub>, tls: TlsStream<TcpStream>, address: SocketAdd
     }
 }
 
+/// Takes the site's seat for whoever holds the site's key.
+async fn seat_for(hub: &Arc<Hub>, certificate: &PeerCertificate, address: SocketAddr) -> Option<Seat> {
+    let site = &certificate.site;
+    loop {
+        let epoch = hub.registry.key_epoch();
+        match hub.store.key_of(site).await {
+            Ok(Some(key)) if key == certificate.key_sha256 => {}
+            Ok(_) => {
+                hub.metrics.handshake(Handshake::Revoked);
+                warn!(%site, %address, "refused a tunnel: its key is not, or no longer, the site's");
+                return None;
+            }
+            Err(error) => {
+                hub.metrics.handshake(Handshake::Store);
+                warn!(%site, %error, "cannot look a site up; it will come again");
+                return None;
+            }
+        }
+        match Seat::take(hub, site, epoch) {
+            Ok(seat) => return Some(seat),
+            // Somebody enrolled meanwhile, perhaps for this site.
+            Err(NoSeat::LookAgain) => {}
+            Err(NoSeat::TooOften) => {
+                hub.metrics.handshake(Handshake::Limited);
+                debug!(%site, "refused a tunnel: the site comes or sends too often");
+                return None;
+            }
+        }
+    }
+}
+
 /// One tunnel from beginning to end. Thousands of these futures wait at the same time, so they are kept small: what
 /// only the beginning or a message needs is boxed there.
 async fn live(seat: Seat, mut line: Box<Line>, streams: SendRequest<Bytes>, expired: bool) {
@@ -96,7 +110,7 @@ async fn live(seat: Seat, mut line: Box<Line>, streams: SendRequest<Bytes>, expi
         Ok(()) => Ended::Closed,
         Err(end) => end,
     };
-    if matches!(end, Ended::Stopped | Ended::Garbage | Ended::Expired | Ended::Store) {
+    if !matches!(end, Ended::Evicted | Ended::Silent) {
         // Every handle is dropped by now, so the connection says GOAWAY and closes.
         Box::pin(timeout(FAREWELL, line.finish())).await.ok();
     }
@@ -129,7 +143,8 @@ async fn answer_messages(
             Some(Ok(None)) => return Ok(()),
             Some(Err(fault)) => return Err(blame(seat, fault)),
             None => {
-                Box::pin(line.during(seat, control.finish())).await?;
+                // Whichever side closes first now, it is because of the stop.
+                Box::pin(line.during(seat, control.finish())).await.ok();
                 return Err(Ended::Stopped);
             }
         };
@@ -162,10 +177,13 @@ async fn greet(seat: &Seat, line: &mut Line, streams: SendRequest<Bytes>) -> Res
         seat.hub().metrics.bytes_out.inc_by(control.send(&welcome).await?);
         Ok((control, hello))
     };
-    let (control, hello) = match line.during(seat, timeout(HELLO, greeting)).await? {
-        Ok(greeted) => greeted.map_err(|fault| blame(seat, fault))?,
-        Err(_) => return Err(blame(seat, Fault::Slow)),
-    };
+    let (control, hello) =
+        match line.during(seat, seat.hub().stop.run_until_cancelled(timeout(HELLO, greeting))).await? {
+            Some(Ok(greeted)) => greeted.map_err(|fault| blame(seat, fault))?,
+            Some(Err(_)) => return Err(blame(seat, Fault::Slow)),
+            // Nothing was received yet that an answer is owed for.
+            None => return Err(Ended::Stopped),
+        };
     note_hello(seat, &hello);
     if hello.protocol != PROTOCOL {
         // The Welcome has told the other side which protocol is spoken here.

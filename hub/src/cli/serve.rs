@@ -61,6 +61,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+    info!("stopping: no new connections; what was received is answered");
     stop.cancel();
     tokio::select! {
         () = &mut running => info!("stopped"),

@@ -48,6 +48,8 @@ async fn a_stop_answers_what_it_received() {
     let mut hub = Hub::start();
     let site = enroll(&hub, "site-one").await;
     let mut idle = Tunnel::open(&hub, &enroll(&hub, "site-two").await).await;
+    // One that has not even said hello holds nothing up.
+    let _silent = Tunnel::silent(&hub, Some(&enroll(&hub, "site-three").await)).await.unwrap();
     let mut busy = Tunnel::open(&hub, &site).await;
     let mut sent = 0;
     for number in 0..20 {
@@ -66,6 +68,7 @@ async fn a_stop_answers_what_it_received() {
     assert_eq!(idle.hear().await, None);
     // The idle one hears GOAWAY without an error.
     soon(idle.connection).await.unwrap().unwrap();
+    hub.says("why=Stopped").await;
     assert!(hub.wait().success());
     assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
     assert!(TcpStream::connect(hub.address).await.is_err());
