@@ -14,6 +14,7 @@ use crate::{
     ca::Authority,
     config::Config,
     limit::{ByAddress, Rate},
+    lookup::Lookup,
     metrics::Metrics,
     presence::Board,
     registry::Registry,
@@ -27,6 +28,8 @@ const LONG_MESSAGES_BYTES: usize = 64 * 1024 * 1024;
 pub struct Hub {
     /// The database.
     pub store: Store,
+    /// Which key a site has.
+    pub lookup: Lookup,
     /// Makes certificates.
     pub authority: Authority,
     /// Signs receipts.
@@ -51,10 +54,12 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Puts the parts together.
+    /// Puts the parts together. The first task begins here, so this needs a runtime.
     pub fn new(config: &Config, store: Store, authority: Authority, receipt_key: Ed25519KeyPair) -> Self {
         let failures = config.limits.failed_enrollments_per_minute;
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         Self {
+            lookup: Lookup::start(store.clone(), &tasks, stop.clone()),
             store,
             authority,
             receipt_key,
@@ -67,8 +72,8 @@ impl Hub {
             certificate_lifetime: config.certificates.lifetime,
             min_floor: config.reports.min_floor,
             long_messages: Arc::new(Semaphore::new(LONG_MESSAGES_BYTES)),
-            stop: CancellationToken::new(),
-            tasks: TaskTracker::new(),
+            stop,
+            tasks,
             failed_enrollments: Mutex::new(ByAddress::new(Rate { per_minute: failures, burst: failures })),
         }
     }

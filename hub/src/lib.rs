@@ -12,6 +12,7 @@ pub mod hub;
 pub mod ingest;
 pub mod keys;
 pub mod limit;
+pub mod lookup;
 pub mod metrics;
 pub mod pages;
 pub mod peer;

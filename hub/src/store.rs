@@ -25,6 +25,9 @@ use sqlx::{
 /// Reports and handshakes wait for the database this long, then their connection ends without an answer.
 const ACQUIRE: Duration = Duration::from_secs(8);
 
+/// So many sites fit in one statement.
+pub const MOST_AT_ONCE: usize = 64;
+
 /// The database.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -97,6 +100,11 @@ impl Store {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// How many sites a statement is written for: one of two sizes, so that the database prepares each only once.
+fn places_for(sites: usize) -> usize {
+    if sites == 1 { 1 } else { MOST_AT_ONCE }
 }
 
 /// A file's path as the URL that the database library asks for.
@@ -184,6 +192,39 @@ mod tests {
             Redeemed::Enrolled { replaced: true }
         );
         assert!(!store.renewed(&site(), &issued("e", "k")).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn many_sites_are_asked_for_and_noted_at_once() {
+        let (_directory, store) = store().await;
+        let names: Vec<SiteId> = (0..MOST_AT_ONCE + 5).map(|n| format!("site-{n}").parse().unwrap()).collect();
+        for (n, name) in names.iter().enumerate().skip(1) {
+            let secret = [u8::try_from(n).unwrap(); 32];
+            store.add_token(name, &secret, 5, 15).await.unwrap();
+            store.redeem(name, &secret, &issued(&n.to_string(), &format!("key-{n}")), 10).await.unwrap();
+        }
+        for count in [0, 1, 2, 3, MOST_AT_ONCE] {
+            let asked: Vec<&SiteId> = names.iter().take(count).collect();
+            let keys = store.keys_of(&asked).await.unwrap();
+            assert_eq!(keys.len(), count.saturating_sub(1), "the first is not enrolled");
+            assert!(keys.iter().all(|(site, key)| key.strip_prefix("key-") == site.strip_prefix("site-")));
+        }
+        store.beat("node", 100).await.unwrap();
+        for count in [0, 1, 2, names.len()] {
+            let changes: Vec<_> = names
+                .iter()
+                .take(count)
+                .map(|name| {
+                    let version = (name.as_str() != "site-1").then(|| format!("0.{count}.0"));
+                    (name.clone(), Presence { connected_since: Some(100), version, seen: 100 })
+                })
+                .collect();
+            store.put_presence("node", &changes).await.unwrap();
+            let connected = store.sites(100).await.unwrap().iter().filter(|row| row.connected).count();
+            assert_eq!(connected, count.saturating_sub(1));
+        }
+        let rows = store.sites(100).await.unwrap();
+        assert!(rows.iter().all(|row| (row.name == "site-1") == row.version.is_none()));
     }
 
     #[tokio::test]

@@ -75,7 +75,7 @@ async fn seat_for(hub: &Arc<Hub>, certificate: &PeerCertificate, address: Socket
     let site = &certificate.site;
     loop {
         let epoch = hub.registry.key_epoch();
-        match hub.store.key_of(site).await {
+        match hub.lookup.key_of(site).await {
             Ok(Some(key)) if key == certificate.key_sha256 => {}
             Ok(_) => {
                 hub.metrics.handshake(Handshake::Revoked);
@@ -84,7 +84,7 @@ async fn seat_for(hub: &Arc<Hub>, certificate: &PeerCertificate, address: Socket
             }
             Err(error) => {
                 hub.metrics.handshake(Handshake::Store);
-                warn!(%site, %error, "cannot look a site up; it will come again");
+                debug!(%site, %error, "refused a tunnel: it will come again");
                 return None;
             }
         }

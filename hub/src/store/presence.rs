@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use demarc_proto::SiteId;
+use sqlx::AssertSqlSafe;
 
-use super::{Store, StoreError};
+use super::{MOST_AT_ONCE, Store, StoreError, places_for};
 use crate::clock::to_column;
 
 /// A node that did not beat for this long is dead, and nobody is connected to it.
@@ -71,18 +72,37 @@ impl Store {
     /// When the database fails; nothing is written then.
     pub async fn put_presence(&self, node: &str, changes: &[(SiteId, Presence)]) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await?;
-        for (site, presence) in changes {
-            sqlx::query(
-                "UPDATE site SET node = $1, connected_since = $2, last_seen = $3, version = COALESCE($4, version) \
-                 WHERE name = $5",
-            )
-            .bind(node)
-            .bind(presence.connected_since.map(to_column))
-            .bind(to_column(presence.seen))
-            .bind(presence.version.as_deref())
-            .bind(site.as_str())
-            .execute(&mut *transaction)
-            .await?;
+        for changes in changes.chunks(MOST_AT_ONCE) {
+            let places = places_for(changes.len());
+            let rows: Vec<String> = (0..places)
+                .map(|row| {
+                    let place = |column: usize| 2 + 4 * row + column;
+                    format!(
+                        "(${}, CAST(${} AS bigint), CAST(${} AS bigint), ${})",
+                        place(0),
+                        place(1),
+                        place(2),
+                        place(3)
+                    )
+                })
+                .collect();
+            let text = format!(
+                "WITH news (name, connected_since, seen, version) AS (VALUES {}) \
+                 UPDATE site SET node = $1, connected_since = news.connected_since, last_seen = news.seen, \
+                 version = COALESCE(news.version, site.version) FROM news WHERE site.name = news.name",
+                rows.join(", ")
+            );
+            // Only the number of places varies in this text; the last site fills those that are left.
+            let mut query = sqlx::query(AssertSqlSafe(text)).bind(node);
+            let fill = changes.last().into_iter().cycle();
+            for (site, presence) in changes.iter().chain(fill).take(places) {
+                query = query
+                    .bind(site.as_str())
+                    .bind(presence.connected_since.map(to_column))
+                    .bind(to_column(presence.seen))
+                    .bind(presence.version.as_deref());
+            }
+            query.execute(&mut *transaction).await?;
         }
         transaction.commit().await?;
         Ok(())

@@ -1,9 +1,11 @@
 //! Sites: what the hub knows of each.
 
-use demarc_proto::SiteId;
-use sqlx::Row;
+use std::collections::HashMap;
 
-use super::{Store, StoreError, presence::is_alive};
+use demarc_proto::SiteId;
+use sqlx::{AssertSqlSafe, Row};
+
+use super::{Store, StoreError, places_for, presence::is_alive};
 use crate::clock::from_column;
 
 /// What the hub knows of a site.
@@ -38,6 +40,28 @@ impl Store {
             .fetch_optional(&self.pool)
             .await?;
         Ok(row.and_then(|(key,)| key))
+    }
+
+    /// The hashes of the public keys of some sites, at most [`super::MOST_AT_ONCE`]; those that are not enrolled are
+    /// missing.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn keys_of(&self, sites: &[&SiteId]) -> Result<HashMap<String, String>, StoreError> {
+        let Some(last) = sites.last() else { return Ok(HashMap::new()) };
+        let places: Vec<String> = (1..=places_for(sites.len())).map(|place| format!("${place}")).collect();
+        let text = format!(
+            "SELECT name, key_sha256 FROM site WHERE key_sha256 IS NOT NULL AND name IN ({})",
+            places.join(", ")
+        );
+        // Only the number of places varies in this text.
+        let mut query = sqlx::query_as(AssertSqlSafe(text));
+        // What is asked for twice is answered once.
+        for site in sites.iter().chain(std::iter::repeat(last)).take(places.len()) {
+            query = query.bind(site.as_str());
+        }
+        let rows: Vec<(String, String)> = query.fetch_all(&self.pool).await?;
+        Ok(rows.into_iter().collect())
     }
 
     /// Whether the hub ever heard of a site, enrolled or not.
