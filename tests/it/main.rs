@@ -13,5 +13,6 @@ mod hostile_hub;
 mod off_is_off;
 mod outages;
 mod pipeline;
+mod proxied;
 mod real_asterisk;
 mod records;

@@ -11,6 +11,7 @@ pub mod data;
 pub mod flood;
 pub mod hostile_agent;
 pub mod hostile_hub;
+pub mod http_proxy;
 pub mod hub;
 pub mod machine;
 pub mod oracle;
