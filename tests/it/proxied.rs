@@ -16,8 +16,8 @@ fn enrollment_and_tunnel_go_through_the_proxy_and_keep_its_password() {
     let mut site = Site::new(&Setup { sections: section("wrong"), ..Setup::default() });
 
     let told = site.enroll(&hub.token("site-one")).fails_with(1);
-    assert!(told.contains("proxy") && told.contains("407"), "{told}");
-    assert!(!told.contains("wrong"), "{told}");
+    assert!(told.contains("tunnel.proxy") && told.contains("password"), "{told}");
+    assert!(!told.contains("agent:wrong"), "{told}");
 
     site.configure(&Setup { sections: section("tetrahedral-secret"), ..Setup::default() });
     site.enroll(&hub.token("site-one")).ok();
@@ -32,7 +32,7 @@ fn enrollment_and_tunnel_go_through_the_proxy_and_keep_its_password() {
     // The proxy turned against us: said in words, while everything local goes on.
     site.configure(&Setup { sections: section("wrong"), ..Setup::default() });
     wait::until_true(LIMIT, "the refusal in the status", || {
-        site.link_trouble().is_some_and(|told| told.contains("407"))
+        site.link_trouble().is_some_and(|told| told.contains("does not accept the user"))
     });
     site.configure(&Setup { sections: section("tetrahedral-secret"), ..Setup::default() });
     wait::until_true(LIMIT, "the tunnel again", || site.is_connected());
