@@ -49,6 +49,26 @@ impl Watched {
         watched
     }
 
+    /// Started, connected, and in the middle of its first report: what did not fit waits in the agent's own kernel.
+    fn with_a_report_stuck() -> Self {
+        let mut watched = Self::new(true);
+        watched.site.start();
+        watched.site.wait_for_tunnel();
+        // What an idle tunnel says for itself still passes.
+        let idle = watched.relay.bytes_up();
+        watched.relay.stall_after(1200);
+        wait_for_room_in_the_minute(15);
+        watched.traffic.feed(&watched.site, 20);
+        wait::until_true(ONE_WINDOW, "the report to be on its way and stuck", || watched.relay.is_stalled());
+        let mut before = u64::MAX;
+        wait::until_true(LIMIT, "the stall to be complete", || {
+            std::mem::replace(&mut before, watched.relay.bytes_up()) == watched.relay.bytes_up()
+        });
+        let taken = watched.relay.bytes_up() - idle;
+        assert!(taken < 4096, "some of the report has to be still under way, but {taken} bytes came");
+        watched
+    }
+
     fn reports(&self) -> usize {
         self.hub.bodies("site-one").len()
     }
@@ -149,20 +169,7 @@ fn the_environment_keeps_reports_at_home() {
 
 #[test]
 fn stats_off_in_the_middle_of_an_upload() {
-    let mut watched = Watched::new(true);
-    watched.site.start();
-    watched.site.wait_for_tunnel();
-    // What an idle tunnel says for itself passes; the report gets stuck in the agent's own kernel.
-    watched.relay.stall_after(1200);
-    wait_for_room_in_the_minute(15);
-    watched.traffic.feed(&watched.site, 20);
-    wait::until_true(ONE_WINDOW, "the report to be on its way and stuck", || watched.relay.is_stalled());
-    // As much as fits has gone up by now.
-    let mut before = u64::MAX;
-    wait::until_true(LIMIT, "the stall to be complete", || {
-        std::mem::replace(&mut before, watched.relay.bytes_up()) == watched.relay.bytes_up()
-    });
-
+    let mut watched = Watched::with_a_report_stuck();
     watched.site.run(&["stats", "off"]).ok();
     let at_return = watched.relay.bytes_up();
     watched.relay.flow();
@@ -214,18 +221,7 @@ fn tunnel_off_means_not_one_byte() {
 
 #[test]
 fn tunnel_off_in_the_middle_of_an_upload() {
-    let mut watched = Watched::new(true);
-    watched.site.start();
-    watched.site.wait_for_tunnel();
-    watched.relay.stall_after(1200);
-    wait_for_room_in_the_minute(15);
-    watched.traffic.feed(&watched.site, 20);
-    wait::until_true(ONE_WINDOW, "the report to be on its way and stuck", || watched.relay.is_stalled());
-    let mut before = u64::MAX;
-    wait::until_true(LIMIT, "the stall to be complete", || {
-        std::mem::replace(&mut before, watched.relay.bytes_up()) == watched.relay.bytes_up()
-    });
-
+    let watched = Watched::with_a_report_stuck();
     watched.site.run(&["tunnel", "off"]).ok();
     let at_return = watched.relay.bytes_up();
     watched.relay.flow();

@@ -1,5 +1,8 @@
 //! A hub that does what a test tells it: well-behaved, silent, forging, flooding, or no hub at all.
 
+mod manner;
+mod tls;
+
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
@@ -18,83 +21,20 @@ use demarc_proto::{
 use futures_util::{SinkExt, StreamExt};
 use h2::{RecvStream, SendStream};
 use http::Request;
-use rustls::{
-    DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme,
-    client::danger::HandshakeSignatureValid,
-    crypto::aws_lc_rs,
-    server::danger::{ClientCertVerified, ClientCertVerifier},
-};
-use rustls_pki_types::{CertificateDer, UnixTime};
 use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     runtime::Runtime,
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::server::TlsStream;
 use tokio_util::codec::{Decoder, Framed};
 
+pub use self::manner::{Answer, Face, Forge, Manner};
 use crate::{
     authority::{Authority, Validity},
     wait,
 };
-
-/// Who the hub claims to be when a connection comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Face {
-    /// The hub that the site is enrolled at.
-    Own,
-    /// A certificate of another authority.
-    OtherAuthority,
-    /// The right authority, another server's name.
-    OtherName,
-    /// A certificate that is over.
-    Expired,
-    /// A certificate that begins tomorrow.
-    NotYet,
-    /// No TLS: an HTTP server's answer in plain text.
-    PlainHttp,
-    /// Takes the connection and never says a word.
-    Mute,
-}
-
-/// Makes the answers to a report out of the honest receipt for it.
-pub type Forge = dyn Fn(&Receipt, &Authority) -> Vec<ToAgent> + Send + Sync;
-
-/// What is done where an honest hub would answer.
-#[derive(Clone)]
-pub enum Answer {
-    /// What an honest hub answers.
-    Proper,
-    /// Nothing, for ever.
-    Silence,
-    /// The connection is reset.
-    Reset,
-    /// These bytes on the control stream, frames or not; then nothing, and the connection stays up.
-    Bytes(Vec<u8>),
-    /// These messages.
-    Forged(Arc<Forge>),
-}
-
-/// How the hub behaves to connections from now on.
-#[derive(Clone)]
-pub struct Manner {
-    /// Who it claims to be.
-    pub face: Face,
-    /// Where an honest hub says Welcome.
-    pub hello: Answer,
-    /// Where an honest hub gives a receipt.
-    pub report: Answer,
-    /// Bytes that are written on the bare TLS connection instead of any HTTP/2 of a library.
-    pub raw: Option<Vec<u8>>,
-}
-
-impl Manner {
-    /// As a hub should be.
-    pub fn honest() -> Self {
-        Self { face: Face::Own, hello: Answer::Proper, report: Answer::Proper, raw: None }
-    }
-}
 
 /// What the hub noticed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -243,14 +183,7 @@ impl Shared {
             Face::Expired => self.authority.server("127.0.0.1", Validity::Expired),
             Face::NotYet => self.authority.server("127.0.0.1", Validity::NotYet),
         };
-        let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .unwrap()
-            .with_client_cert_verifier(Arc::new(AnyClient))
-            .with_single_cert(identity.chain, identity.key)
-            .unwrap();
-        config.alpn_protocols = vec![ALPN_TUNNEL.to_vec(), ALPN_ENROLL.to_vec()];
-        let Ok(tls) = TlsAcceptor::from(Arc::new(config)).accept(stream).await else { return };
+        let Ok(tls) = tls::acceptor(identity).accept(stream).await else { return };
         match tls.get_ref().1.alpn_protocol() {
             Some(alpn) if alpn == ALPN_ENROLL => self.enroll(tls).await,
             Some(alpn) if alpn == ALPN_TUNNEL => {
@@ -302,7 +235,7 @@ impl Shared {
     }
 
     async fn tunnel(&self, tls: TlsStream<TcpStream>, manner: &Manner) {
-        let site = site_of(&tls);
+        let site = tls::site_of(&tls);
         let socket = socket2::Socket::from(
             std::os::fd::AsFd::as_fd(tls.get_ref().0).try_clone_to_owned().expect("descriptors are left"),
         );
@@ -400,58 +333,4 @@ fn say(send: &mut SendStream<Bytes>, bytes: &[u8]) -> Option<()> {
 fn receipt_key(authority: &Authority) -> Vec<u8> {
     use ::aws_lc_rs::signature::KeyPair as _;
     authority.receipt_key().public_key().as_ref().to_vec()
-}
-
-/// The site in the client's certificate: its name ends in `.site.demarc`.
-fn site_of(tls: &TlsStream<TcpStream>) -> Option<SiteId> {
-    let der = tls.get_ref().1.peer_certificates()?.first()?.to_vec();
-    let text = String::from_utf8_lossy(&der).into_owned();
-    let before = &text[..text.find(".site.demarc")?];
-    let name = before.rsplit(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')).next()?;
-    name.parse().ok()
-}
-
-/// Asks for a certificate and takes any.
-#[derive(Debug)]
-struct AnyClient;
-
-impl ClientCertVerifier for AnyClient {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn client_auth_mandatory(&self) -> bool {
-        false
-    }
-
-    fn verify_client_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("TLS 1.2 is not spoken".into()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
-    }
 }
