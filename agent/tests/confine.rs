@@ -47,7 +47,10 @@ impl World {
         fs::create_dir_all(world.at("cdr")).unwrap();
         fs::write(world.at("cdr/Master.csv"), "").unwrap();
         // The program may lie where an ordinary user cannot reach it.
-        fs::copy(env!("CARGO_BIN_EXE_demarc"), world.at("demarc")).unwrap();
+        // By another process: were the copy open for writing here while another test starts a program, that child
+        // would hold it open too, and a program that is open for writing cannot be started.
+        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_demarc")).arg(world.at("demarc")).status().unwrap();
+        assert!(copied.success());
         world.configure(top);
         world
     }

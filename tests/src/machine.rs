@@ -1,6 +1,8 @@
 //! What this machine can do, found out by trying.
 
-use std::{ffi::CString, fs::File, sync::OnceLock};
+use std::{ffi::CString, path::Path, process::Command, sync::OnceLock, time::Duration};
+
+use crate::process;
 
 /// Whether Landlock really keeps a thread from opening a file: some kernels report it and then fail.
 pub fn has_landlock() -> bool {
@@ -46,8 +48,10 @@ pub fn free_port() -> u16 {
 }
 
 /// Copies a program to a place that every user can reach.
-pub fn copy_program(from: &std::path::Path, to: &std::path::Path) {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::copy(from, to).unwrap();
-    File::open(to).unwrap().set_permissions(std::fs::Permissions::from_mode(0o755)).unwrap();
+///
+/// Another process does it: were the copy open for writing here while another test starts a program, that child would
+/// hold it open too, and a program that is open for writing cannot be started.
+pub fn copy_program(from: &Path, to: &Path) {
+    let limit = Duration::from_secs(60);
+    process::run(Command::new("install").args(["-m", "755"]).arg(from).arg(to), limit).ok();
 }
