@@ -8,7 +8,7 @@
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     ptr,
-    sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering},
 };
 
 /// The sizes of the buffers that connections keep while they wait.
@@ -26,6 +26,8 @@ pub struct Pages {
 /// The buffers of one size, in one range of addresses.
 struct Pool {
     size: usize,
+    /// Whether the machine would not give the range; it is asked once.
+    refused: AtomicBool,
     /// The first address; null while the range is not there.
     base: AtomicPtr<u8>,
     /// For each free slot the next free one. It is kept apart, so that a free slot needs no page.
@@ -97,6 +99,7 @@ impl Pool {
     const fn new(size: usize) -> Self {
         Self {
             size,
+            refused: AtomicBool::new(false),
             base: AtomicPtr::new(ptr::null_mut()),
             next: AtomicPtr::new(ptr::null_mut()),
             fresh: AtomicU32::new(0),
@@ -150,8 +153,15 @@ impl Pool {
 
     /// The range and its list of free slots, made when first asked for.
     fn range(&self) -> Option<(*mut u8, *mut AtomicU32)> {
-        let next = once(&self.next, SLOTS as usize * size_of::<AtomicU32>())?;
-        Some((once(&self.base, self.size * SLOTS as usize)?, next))
+        if self.refused.load(Ordering::Relaxed) {
+            return None;
+        }
+        let next = once(&self.next, SLOTS as usize * size_of::<AtomicU32>());
+        let range = next.and_then(|next| Some((once(&self.base, self.size * SLOTS as usize)?, next)));
+        if range.is_none() {
+            self.refused.store(true, Ordering::Relaxed);
+        }
+        range
     }
 }
 

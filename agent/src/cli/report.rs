@@ -48,6 +48,8 @@ pub fn run(args: &ReportArgs, settings: &Settings) -> anyhow::Result<()> {
         Ok(query) => query,
         Err(error) => clap::Error::raw(ErrorKind::ValueValidation, format!("{error}\n")).exit(),
     };
+    // The machine's time zone is read by now.
+    super::confine_command(settings)?;
     let store = Store::open_existing(&StateDir::new(&settings.state_dir))?;
     let report = match &store {
         Some(store) => store.local_report(&query)?,

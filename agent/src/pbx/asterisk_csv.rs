@@ -107,6 +107,12 @@ pub fn read<'a>(record: &'a [u8], columns: &Columns, dates: &mut DateCache) -> R
 /// so, since its quotes are doubled; that makes such a row a safe place to begin again after a torn one.
 pub fn is_strict(record: &[u8], columns: &Columns) -> bool {
     (0..=9).chain([11]).all(|column| columns.raw(record, column).first() == Some(&b'"'))
+        && is_well_formed(record, columns)
+}
+
+/// Whether the quotes are in order in every column, those that nobody reads too.
+pub fn is_well_formed(record: &[u8], columns: &Columns) -> bool {
+    (0..columns.count()).all(|column| unquote(columns.raw(record, column)).is_ok())
 }
 
 /// The text of a column: its quotes taken off, doubled quotes made single.

@@ -112,31 +112,44 @@ impl RowReader {
     /// A quoted column holds a line feed, or never ends. The latter is what a torn row does: all quotes after it are
     /// taken for the wrong kind. So wherever a row stands at the beginning of a line, it is one.
     fn unfold(&mut self, rest: &[u8], whole: bool, found: Option<Record>, sink: &mut dyn FnMut(Row<'_>)) -> usize {
-        let good = found
-            .is_some_and(|record| asterisk_csv::read(&rest[..record.length], &self.columns, &mut self.dates).is_ok());
+        let good = found.is_some_and(|record| {
+            let bytes = &rest[..record.length];
+            asterisk_csv::read(bytes, &self.columns, &mut self.dates).is_ok()
+                && asterisk_csv::is_well_formed(bytes, &self.columns)
+        });
         let window = rest.len().min(MAX_RECORD);
         let mut unfinished = false;
         for line_feed in memchr_iter(b'\n', &rest[..window]) {
             let next = line_feed + 1;
-            if found.is_some_and(|record| next >= record.consumed) && (good || !unfinished) {
+            let beyond = found.is_some_and(|record| next >= record.consumed);
+            if beyond && (good || !unfinished) {
                 break;
             }
-            match self.witness(&rest[next..window], whole) {
+            match self.witness(&rest[next..window], whole && window == rest.len()) {
+                // What began within the record and is still unfinished here was no row.
+                Witness::Row if beyond => {
+                    unfinished = false;
+                    break;
+                }
                 Witness::Row => {
                     self.pass_over(trim(&rest[..next]), MalformedReason::Quoting, sink);
                     return next;
                 }
-                Witness::Unfinished => unfinished = true,
-                Witness::Nothing => {}
+                Witness::Unfinished if !beyond => unfinished = true,
+                Witness::Unfinished | Witness::Nothing => {}
             }
         }
         match found {
-            Some(_) if good || !unfinished || whole || window == MAX_RECORD => {
+            Some(record) if good || !unfinished || whole || window == MAX_RECORD => {
                 // The witnesses have written over the columns.
-                match scan(rest, whole, &mut self.columns) {
-                    Some(record) => self.deliver(rest, record, sink),
-                    None => 0,
+                scan(rest, whole, &mut self.columns);
+                if good {
+                    return self.deliver(rest, record, sink);
                 }
+                let bytes = &rest[..record.length];
+                let read = asterisk_csv::read(bytes, &self.columns, &mut self.dates);
+                self.pass_over(bytes, read.err().unwrap_or(MalformedReason::Quoting), sink);
+                record.consumed
             }
             None if window == MAX_RECORD => {
                 let end = memrchr(b'\n', &rest[..window]).map_or(window, |at| at + 1);
@@ -159,6 +172,7 @@ impl RowReader {
             return Witness::Nothing;
         }
         let shown = &text[..text.len().min(MAX_WITNESS)];
+        let whole = whole && shown.len() == text.len();
         match scan(shown, whole, &mut self.columns) {
             Some(record) => {
                 let bytes = &shown[..record.length];

@@ -62,6 +62,7 @@ pub fn scan(buffer: &[u8], whole: bool, columns: &mut Columns) -> Option<Record>
     columns.count = 0;
     columns.quotes_within = 0;
     let limit = buffer.len().min(MAX_RECORD);
+    let whole = whole && limit == buffer.len();
     let buffer = &buffer[..limit];
     let mut inside = 0_u64;
     let mut folded = 0_u64;

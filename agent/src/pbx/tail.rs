@@ -3,6 +3,7 @@
 //! What to read next is decided in `plan`, from what `survey` finds in the directory; here it is done.
 
 mod error;
+mod older;
 mod open;
 mod plan;
 mod survey;
@@ -16,6 +17,7 @@ use std::{
 pub use error::{TailError, Trouble};
 
 use self::{
+    older::Older,
     open::OpenFile,
     plan::{Missed, Next},
     survey::{Survey, directory_of, modified},
@@ -46,8 +48,6 @@ pub struct Tail {
     path: PathBuf,
     reader: RowReader,
     current: Option<OpenFile>,
-    /// Whether `current` had the followed name when it was opened.
-    live: bool,
     /// Whether a row of `current` was delivered, or it is certain that nothing is to be read before it.
     settled: bool,
     /// When `current` changed last, as of the last time that it was found empty.
@@ -66,13 +66,6 @@ pub struct Tail {
     trouble: Option<Trouble>,
     buffer: Vec<u8>,
     rows: u64,
-}
-
-/// A file that was rotated away.
-struct Older {
-    file: OpenFile,
-    /// Its size when nothing more could be read.
-    seen: Option<u64>,
 }
 
 /// What a poll did.
@@ -105,7 +98,6 @@ impl Tail {
             path: path.into(),
             reader: RowReader::new(zone),
             current: None,
-            live: false,
             settled: false,
             empty_since: None,
             resume: Position::default(),
@@ -241,23 +233,13 @@ impl Tail {
                     && let Ok(Some(file)) = self.open(facts, mark.offset)
                     && file.is(&mark)
                 {
-                    self.older.push(Older { file, seen: None });
+                    self.older.push(Older::new(file));
                 }
                 self.resume.older.push(mark);
             }
         }
         let (next, missed) = plan::resume(&self.resume, &survey);
-        let opened = match next {
-            Next::Wait => None,
-            Next::At { file, offset } => self.open(&survey.files[file], offset)?.map(|opened| (file, opened)),
-            Next::AtEndOf { file } => match self.open(&survey.files[file], 0)? {
-                Some(mut opened) => {
-                    opened.skip_to_end().map_err(|error| TailError::from_io(&self.path, "read", error))?;
-                    Some((file, opened))
-                }
-                None => None,
-            },
-        };
+        let opened = self.arrive(next, &survey)?;
         // A file that moved away between the survey and its opening is looked for again at the next poll.
         if next != Next::Wait && opened.is_none() {
             self.surveyed = None;
@@ -280,66 +262,28 @@ impl Tail {
             Missed::Unknown if running => {}
             Missed::Unknown => self.trouble = Some(Trouble::Lost { path: self.path.clone() }),
         }
-        let Some((place, file)) = opened else { return Ok(false) };
-        self.live = Some(place) == survey.live();
-        self.settled = file.offset > 0;
-        self.empty_since = None;
-        self.current = Some(file);
+        let Some(file) = opened else { return Ok(false) };
+        self.take_up(file);
         Ok(true)
     }
 
     /// Delivers what was written late to files that were rotated away.
     fn read_older(&mut self, progress: &mut Progress, sink: &mut dyn FnMut(Row<'_>)) -> Result<(), TailError> {
-        let mut older = std::mem::take(&mut self.older);
-        let mut result = Ok(());
-        older.retain_mut(|older| {
-            if result.is_err() {
-                return true;
-            }
-            match self.read_one_older(older, progress, sink) {
-                Ok(keep) => keep,
-                Err(error) => {
-                    result = Err(TailError::from_io(&self.path, "read", error));
-                    true
-                }
-            }
-        });
-        self.older = older;
-        result
-    }
-
-    fn read_one_older(
-        &mut self,
-        older: &mut Older,
-        progress: &mut Progress,
-        sink: &mut dyn FnMut(Row<'_>),
-    ) -> io::Result<bool> {
-        let now = older.file.now()?;
-        if now.size < older.file.offset {
-            return Ok(false);
-        }
-        if older.seen == Some(now.size) {
-            // A deleted file would keep its space on the disk.
-            return Ok(!now.deleted);
-        }
-        loop {
-            let read = older.file.read(&mut self.buffer)?;
-            if !older.file.unchanged()? {
-                return Ok(false);
-            }
+        let mut place = 0;
+        while let Some(older) = self.older.get_mut(place) {
             let limit = self.rows.saturating_sub(progress.rows);
-            let taken = self.reader.read(&self.buffer[..read], false, limit, sink);
-            count(progress, taken);
-            older.file.consume(&self.buffer[..taken.bytes]);
-            if progress.rows >= self.rows {
-                progress.more = true;
-                return Ok(true);
-            }
-            if taken.bytes == 0 {
-                older.seen = Some(older.file.offset + read as u64);
-                return Ok(true);
+            let look = older
+                .read(&mut self.reader, &mut self.buffer, limit, sink)
+                .map_err(|error| TailError::from_io(&self.path, "read", error))?;
+            count(progress, look.taken);
+            progress.more |= look.more;
+            if look.keep {
+                place += 1;
+            } else {
+                self.older.remove(place);
             }
         }
+        Ok(())
     }
 
     fn read_current(&mut self, progress: &mut Progress, sink: &mut dyn FnMut(Row<'_>)) -> Result<Reading, TailError> {
@@ -411,44 +355,45 @@ impl Tail {
             Some(file) => Next::At { file, offset: 0 },
             None => plan::successor(&position, &survey),
         };
-        let (place, opened) = match next {
-            Next::Wait => {
-                self.surveyed = changed;
-                return Ok(false);
-            }
-            Next::At { file, offset } => (file, self.open(&survey.files[file], offset)?),
+        if next == Next::Wait {
+            self.surveyed = changed;
+            return Ok(false);
+        }
+        // Where it moved away meanwhile, look again.
+        let Some(opened) = self.arrive(next, &survey)? else { return Ok(true) };
+        if let Some(file) = self.take_up(opened) {
+            self.older.insert(0, Older::new(file));
+        }
+        while self.older.len() > OLDER
+            && let Some(older) = self.older.pop()
+        {
+            let closed = older.close(&mut self.reader, &mut self.buffer, sink);
+            count(progress, closed.map_err(|error| TailError::from_io(&self.path, "read", error))?);
+        }
+        Ok(true)
+    }
+
+    /// Opens the file that was decided on; absent where there is none, or none of that kind any more.
+    fn arrive(&self, next: Next, survey: &Survey) -> Result<Option<OpenFile>, TailError> {
+        match next {
+            Next::Wait => Ok(None),
+            Next::At { file, offset } => self.open(&survey.files[file], offset),
             Next::AtEndOf { file } => {
                 let mut opened = self.open(&survey.files[file], 0)?;
                 if let Some(opened) = &mut opened {
                     opened.skip_to_end().map_err(|error| TailError::from_io(&self.path, "read", error))?;
                 }
-                (file, opened)
+                Ok(opened)
             }
-        };
-        // It moved away meanwhile: look again.
-        let Some(opened) = opened else { return Ok(true) };
-        self.live = Some(place) == survey.live();
-        self.settled = opened.offset > 0;
-        self.empty_since = None;
-        self.surveyed = None;
-        if let Some(file) = self.current.replace(opened) {
-            self.older.insert(0, Older { file, seen: None });
         }
-        while self.older.len() > OLDER {
-            self.let_go(progress, sink)?;
-        }
-        Ok(true)
     }
 
-    /// Closes the oldest file. A row that it holds the beginning of will never be finished.
-    fn let_go(&mut self, progress: &mut Progress, sink: &mut dyn FnMut(Row<'_>)) -> Result<(), TailError> {
-        let Some(older) = self.older.pop() else { return Ok(()) };
-        let failed = |error| TailError::from_io(&self.path, "read", error);
-        let read = older.file.read(&mut self.buffer).map_err(failed)?;
-        if read < self.buffer.len() && older.file.unchanged().map_err(failed)? {
-            count(progress, self.reader.read(&self.buffer[..read], true, u64::MAX, sink));
-        }
-        Ok(())
+    /// Makes a file the current one; gives back the one before.
+    fn take_up(&mut self, file: OpenFile) -> Option<OpenFile> {
+        self.settled = file.offset > 0;
+        self.empty_since = None;
+        self.surveyed = None;
+        self.current.replace(file)
     }
 
     /// Whether a new look at the directory would find what the last one found.

@@ -258,7 +258,10 @@ mod tests {
 
     use super::*;
 
-    fn read_all(days: &mut Days) -> BTreeMap<(i64, usize, i64, i64, i64), (i64, i64, i64, i64)> {
+    /// Amounts by quarter hour, cell, trunk, queue and extension.
+    type Cells = BTreeMap<(i64, usize, i64, i64, i64), (i64, i64, i64, i64)>;
+
+    fn read_all(days: &mut Days) -> Cells {
         let mut cells = BTreeMap::new();
         for packed in days.packed() {
             // Names are small numbers in these tests, so they can stand for themselves.

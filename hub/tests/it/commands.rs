@@ -97,3 +97,12 @@ fn the_settings_may_be_named_relative_to_where_one_stands() {
     let missing = program().args(["--config", "/nonexistent/hub.toml", "sites"]).output().unwrap();
     assert_eq!(missing.status.code(), Some(64));
 }
+
+#[test]
+fn a_machine_without_much_address_space_is_enough() {
+    let hub = Hub::start();
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "ulimit -v 1500000 && exec \"$@\"", "sh"]).arg(env!("CARGO_BIN_EXE_demarc-hub"));
+    let said = succeed(limited.arg("--config").arg(hub.config()).args(["sites", "--json"]));
+    assert_eq!(said, "{\"sites\":[]}\n");
+}

@@ -164,6 +164,18 @@ fn a_torn_row_takes_no_more_than_its_own_line_along() {
 }
 
 #[test]
+fn a_row_inside_a_column_that_nobody_reads_is_still_a_row() {
+    // Asterisk doubles quotes, so that this is no column but a torn row and a whole one.
+    let file = format!("{}\n{SIXTEEN}\n{}\n", &SIXTEEN[..50], &SIXTEEN[50..]);
+    let rows = read(file.as_bytes());
+    assert!(rows[1].ends_with("Failed None None None"), "{rows:?}");
+    for size in 1..file.len() {
+        let legs = |rows: &[String]| rows.iter().filter(|row| row.contains(" Failed ")).count();
+        assert_eq!(legs(&read_in(file.as_bytes(), &[size])), legs(&rows), "in pieces of {size}");
+    }
+}
+
+#[test]
 fn a_quote_that_never_closes_swallows_nothing_after_it() {
     let mut file = b"\"".to_vec();
     file.extend(vec![b'x'; 200_000]);
