@@ -65,7 +65,7 @@ fn switch(config: &Path, loaded: &Loaded, on: bool) -> anyhow::Result<ExitCode> 
     // The daemon's environment counts where there is a daemon, and our own tells nothing about it.
     let decided = match &turned.daemon {
         Some(daemon) => Upload { on: daemon.upload, decided_by: daemon.upload_decided_by.clone() },
-        None => turned.from_now_on(loaded, on),
+        None => turned.at_next_start(loaded, on),
     };
     if !on && decided.on {
         anyhow::bail!(

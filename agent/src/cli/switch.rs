@@ -65,7 +65,7 @@ pub(super) fn turn(config: &Path, loaded: &Loaded, switch: Switch, on: bool) -> 
 
 impl Turned {
     /// Whether uploads will be on when a daemon is started in this environment, and what decides it.
-    pub(super) fn from_now_on(&self, loaded: &Loaded, on: bool) -> Upload {
+    pub(super) fn at_next_start(&self, loaded: &Loaded, on: bool) -> Upload {
         let mut loaded = loaded.clone();
         if self.overridden_by.is_none() {
             loaded.settings.stats.upload = on;
