@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use super::{preview, switch::turn};
 use crate::{
     settings::{edit::Switch, load::Loaded},
-    supervisor::derive,
+    supervisor::derive::{self, Upload},
 };
 
 /// Arguments of `demarc stats`.
@@ -62,31 +62,36 @@ fn upload(loaded: &Loaded) -> bool {
 
 fn switch(config: &Path, loaded: &Loaded, on: bool) -> anyhow::Result<ExitCode> {
     let turned = turn(config, loaded, Switch::Upload, on)?;
-    if on {
-        println!("Statistics uploads are on in the config file.");
-        println!("What leaves are aggregated reports, each entered in the ledger first (`demarc sent`).");
-    } else {
-        println!("Statistics uploads are off: no report leaves, and those that waited are discarded.");
-        println!(
-            "Call counting, `demarc report` and the ledger go on; the tunnel stays as it is (`demarc tunnel off`)."
+    // The daemon's environment counts where there is a daemon, and our own tells nothing about it.
+    let decided = match &turned.daemon {
+        Some(daemon) => Upload { on: daemon.upload, decided_by: daemon.upload_decided_by.clone() },
+        None => turned.at_next_start(loaded, on),
+    };
+    if !on && decided.on {
+        anyhow::bail!(
+            "stats.upload is false in the config file now, but {} keeps uploads on; change that where demarc is started",
+            decided.decided_by
         );
     }
-    // The daemon's environment counts where there is a daemon, and our own tells nothing about it.
-    match &turned.daemon {
-        Some(daemon) if daemon.upload != on => {
-            let word = if daemon.upload { "on" } else { "off" };
-            println!("But the running demarc keeps them {word}, because of {}.", daemon.upload_decided_by);
+    match (on, &turned.daemon) {
+        (true, _) if !decided.on => {
+            println!("stats.upload is true in the config file now, but {} keeps uploads off.", decided.decided_by);
         }
-        None if on && !derive::upload(loaded, std::env::var_os("DO_NOT_TRACK").as_deref()).on && do_not_track() => {
-            println!("But DO_NOT_TRACK in the environment keeps them off.");
+        (true, _) => {
+            println!("Statistics uploads are on.");
+            println!("What leaves are aggregated reports, each entered in the ledger first (`demarc sent`).");
         }
-        _ => {}
+        (false, Some(_)) => {
+            println!("Statistics uploads are off: no report leaves, and those that waited are discarded.");
+        }
+        (false, None) => {
+            println!("Statistics uploads are off: no report leaves; those that wait are discarded at the next start.");
+        }
     }
-    turned.print_remarks(Switch::Upload);
+    if !on {
+        let rest = "the tunnel stays as it is (`demarc tunnel off`)";
+        println!("Call counting, `demarc report` and the ledger go on; {rest}.");
+    }
+    turned.print_remarks(&loaded.settings);
     Ok(ExitCode::SUCCESS)
-}
-
-/// Whether `DO_NOT_TRACK` alone would keep uploads off.
-fn do_not_track() -> bool {
-    !crate::gate::consent::effective_upload(true, std::env::var_os("DO_NOT_TRACK").as_deref())
 }

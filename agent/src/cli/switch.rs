@@ -11,10 +11,12 @@ use crate::{
         ledger::Ledger,
     },
     settings::{
+        Settings,
         edit::{self, Switch},
-        load::Loaded,
+        load::{self, Loaded},
     },
     state::StateDir,
+    supervisor::derive::{self, Upload},
 };
 
 /// What came of turning a switch.
@@ -22,7 +24,7 @@ use crate::{
 pub(super) struct Turned {
     /// What the running daemon answered; `None` when none runs.
     pub(super) daemon: Option<Reloaded>,
-    /// The variable that overrules the file.
+    /// The variable of this command's environment that overrules the file.
     pub(super) overridden_by: Option<String>,
 }
 
@@ -62,14 +64,24 @@ pub(super) fn turn(config: &Path, loaded: &Loaded, switch: Switch, on: bool) -> 
 }
 
 impl Turned {
-    /// Tells what the owner has to know beyond the switch itself.
-    pub(super) fn print_remarks(&self, switch: Switch) {
-        if let Some(variable) = &self.overridden_by {
-            println!("But {variable} in the environment overrules {} in the file, and still counts.", switch.key());
+    /// Whether uploads will be on when a daemon is started in this environment, and what decides it.
+    pub(super) fn at_next_start(&self, loaded: &Loaded, on: bool) -> Upload {
+        let mut loaded = loaded.clone();
+        if self.overridden_by.is_none() {
+            loaded.settings.stats.upload = on;
         }
+        derive::upload(&loaded, std::env::var_os("DO_NOT_TRACK").as_deref())
+    }
+
+    /// Tells what the owner has to know beyond the switch itself. What the settings alone say is no news here.
+    pub(super) fn print_remarks(&self, settings: &Settings) {
         match &self.daemon {
             None => println!("demarc is not running; this counts from its next start."),
-            Some(reloaded) => reloaded.notices.iter().for_each(|notice| println!("{notice}")),
+            Some(reloaded) => {
+                let known = load::warnings(settings);
+                let news = reloaded.notices.iter().filter(|notice| !known.contains(notice));
+                news.for_each(|notice| println!("{notice}"));
+            }
         }
     }
 }

@@ -52,6 +52,11 @@ impl Supervisor {
         self.site = derive::read_site(&self.state.site_file());
         match load::load(&self.config) {
             Ok(loaded) if loaded.settings.state_dir != self.state.root() => {
+                // What the owner takes back counts all the same.
+                let mut kept = self.loaded.clone();
+                kept.settings.stats.upload &= loaded.settings.stats.upload;
+                kept.settings.tunnel.enabled &= loaded.settings.tunnel.enabled;
+                self.take(kept, now);
                 self.refuse(format!(
                     "{}: state_dir: cannot change while demarc runs (it is {}); restart demarc",
                     self.config.display(),

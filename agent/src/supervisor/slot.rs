@@ -149,7 +149,7 @@ where
         let how = describe(status);
         if asked && code != Some(EXIT_NOT_CONFINED) {
             self.phase = Phase::Idle;
-            self.last_end = Some(how);
+            self.last_end = None;
             return End::AsAsked;
         }
         let wait = match code {
