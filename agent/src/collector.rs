@@ -161,9 +161,9 @@ impl Collector {
     fn read_portions(&mut self) -> Result<bool, NotReachable> {
         let mut more = false;
         self.troubles.sources = None;
+        let reportable_from = self.reporting.reportable_from(now());
         for feed in &mut self.feeds {
-            let reporting = &self.reporting;
-            match feed.pump(&mut self.store, &self.rules, |first_sight| reporting.reportable_from(first_sight, now())) {
+            match feed.pump(&mut self.store, &self.rules, reportable_from) {
                 Ok(portion) => {
                     more |= portion.more;
                     self.stale |= portion.moved;

@@ -9,7 +9,6 @@ use rustls::{ServerConfig, server::Acceptor};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::OwnedSemaphorePermit,
     time::{interval, sleep, timeout},
 };
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
@@ -99,11 +98,13 @@ impl Server {
                         hub: self.hub.clone(),
                         tls: self.tls.clone(),
                         pages: pages.clone(),
-                        pending: self.pending.clone(),
                         address,
                     };
+                    // Seated here: were it left to the task, a full house of guests whose tasks did not run yet would
+                    // look as if nobody could be sent away.
+                    let slot = self.pending.seat(room, SILENCE);
                     // The future is as large as its largest branch; the box frees it before the tunnel goes on.
-                    self.hub.tasks.spawn(Box::pin(visitor.receive(socket, room)));
+                    self.hub.tasks.spawn(Box::pin(visitor.receive(socket, slot)));
                 }
                 Err(error) => match error.raw_os_error() {
                     Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
@@ -123,14 +124,13 @@ struct Visitor {
     hub: Arc<Hub>,
     tls: Arc<ServerConfig>,
     pages: axum::Router,
-    pending: Arc<Pending>,
     address: SocketAddr,
 }
 
 impl Visitor {
-    async fn receive(self, socket: TcpStream, room: OwnedSemaphorePermit) {
+    async fn receive(self, socket: TcpStream, mut slot: Slot) {
         // The time begins when this task runs, not when the connection came: a busy machine is not the guest's fault.
-        let slot = self.pending.seat(room, SILENCE);
+        slot.extend(SILENCE);
         let evicted = slot.evicted();
         tokio::select! {
             biased;

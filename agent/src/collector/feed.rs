@@ -21,8 +21,8 @@ pub struct Feed {
     imports: Option<i64>,
     /// Whether what lay there at the start is still being read.
     backlog: bool,
-    /// Whether the store had never heard of the source, and its past is still being read.
-    first_sight: bool,
+    /// Whether the store has never heard of the source.
+    unheard_of: bool,
     trouble: Option<String>,
     /// Whether this process has looked at the place of the file before, and was let in or found nothing there.
     looked: bool,
@@ -55,14 +55,14 @@ impl Feed {
     /// When the store cannot be read.
     pub fn open(path: &Path, zone: Zone, store: &Store) -> Result<Self, StoreError> {
         let position = store.source_position(path)?;
-        let first_sight = position.is_none();
+        let unheard_of = position.is_none();
         let tail = Tail::new(path, zone, position);
         Ok(Self {
             path: path.to_owned(),
             tail,
             imports: None,
             backlog: true,
-            first_sight,
+            unheard_of,
             trouble: None,
             looked: false,
         })
@@ -81,7 +81,7 @@ impl Feed {
 
     /// Takes over one portion of rows in one transaction.
     ///
-    /// `reportable_from` is asked for the moment before which a call of the backlog may not be reported.
+    /// Calls of the backlog that ended before `reportable_from` may not be reported.
     ///
     /// # Errors
     /// See [`FeedError`]. Nothing of the portion is in the store then, and it is read again.
@@ -89,14 +89,13 @@ impl Feed {
         &mut self,
         store: &mut Store,
         rules: &CallRules,
-        reportable_from: impl Fn(bool) -> u64,
+        reportable_from: u64,
     ) -> Result<Portion, FeedError> {
-        let from = if self.backlog { reportable_from(self.first_sight) } else { 0 };
+        let from = if self.backlog { reportable_from } else { 0 };
         match self.take_portion(store, rules, from) {
             Ok(portion) => {
                 if !portion.more {
                     self.backlog = false;
-                    self.first_sight = false;
                 }
                 self.trouble = None;
                 self.looked = true;
@@ -121,6 +120,15 @@ impl Feed {
         if let Some((version, marks)) = store.imports(self.imports)? {
             self.tail.know(marks);
             self.imports = Some(version);
+        }
+        if self.unheard_of {
+            // Which file was found is stored before a row of it is. Were the daemon killed in the first portion and the
+            // file rotated before its next start, that start would otherwise know of the new file only.
+            self.tail.look()?;
+            let mut batch = store.batch(rules)?;
+            batch.position(&self.path, &self.tail.position());
+            batch.commit(super::now())?;
+            self.unheard_of = false;
         }
         let before = self.tail.position();
         let mut batch = store.batch(rules)?;

@@ -125,10 +125,10 @@ impl Reporting {
         self.books.terms.upload.then(|| Settling { length: self.books.length(), open_from: self.books.open_from })
     }
 
-    /// Calls of a backlog that ended before this moment are not to be reported. A source that is seen for the first time
-    /// has a past that nobody waited for: of it, only the last four weeks count.
-    pub fn reportable_from(&self, first_sight: bool, now: u64) -> u64 {
-        if first_sight { self.books.since.max(now.saturating_sub(BACKLOG_SECONDS)) } else { self.books.since }
+    /// Calls of a backlog that ended before this moment are not to be reported: nobody waited for more than the last four
+    /// weeks of what lay there before the daemon came.
+    pub fn reportable_from(&self, now: u64) -> u64 {
+        self.books.since.max(now.saturating_sub(BACKLOG_SECONDS))
     }
 
     /// Does what is due, and says until when nothing will be.

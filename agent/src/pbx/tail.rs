@@ -164,6 +164,17 @@ impl Tail {
         self.trouble.clone().or(missing).map(|trouble| trouble.to_string()).or_else(|| self.reader.trouble())
     }
 
+    /// Finds the file without reading it, so that [`Tail::position`] names it.
+    ///
+    /// # Errors
+    /// When the directory or the file cannot be examined.
+    pub fn look(&mut self) -> Result<(), TailError> {
+        if self.current.is_none() {
+            self.find()?;
+        }
+        Ok(())
+    }
+
     /// Delivers what was written since.
     ///
     /// An error says that nothing was delivered.

@@ -42,13 +42,13 @@ impl Pending {
     /// Waits for a free slot. When there is none, a guest whose time is over is sent away.
     pub(super) async fn room(&self) -> OwnedSemaphorePermit {
         loop {
-            let first = self.lock().first_key_value().map(|((until, _), evicted)| (*until, evicted.clone()));
+            let earliest = self.lock().first_key_value().map(|((until, _), _)| *until);
             let wait = self.free.clone().acquire_owned();
-            let permit = match first {
-                Some((until, evicted)) => match timeout_at(until, wait).await {
+            let permit = match earliest {
+                Some(until) => match timeout_at(until, wait).await {
                     Ok(permit) => permit,
                     Err(_) => {
-                        evicted.cancel();
+                        self.send_away();
                         // Its task drops the slot as soon as it runs.
                         tokio::task::yield_now().await;
                         continue;
@@ -58,6 +58,15 @@ impl Pending {
                 None => wait.await,
             };
             return permit.expect("the slots are never closed");
+        }
+    }
+
+    /// Tells the guest whose time was over first to go, unless every one was given more time meanwhile.
+    fn send_away(&self) {
+        if let Some(((until, _), evicted)) = self.lock().first_key_value()
+            && *until <= Instant::now()
+        {
+            evicted.cancel();
         }
     }
 
@@ -127,5 +136,20 @@ mod tests {
         // A slot that is given back is free without anybody being sent away.
         drop(talking);
         assert!(timeout_at(Instant::now() + TIME / 2, pending.room()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_is_given_more_time_while_another_waits_stays() {
+        let pending = Arc::new(Pending::new(1));
+        let mut guest = pending.seat(pending.room().await, TIME);
+        let waiting = pending.clone();
+        let waiting = tokio::spawn(async move { waiting.room().await });
+        tokio::time::sleep(TIME / 2).await;
+        guest.extend(2 * TIME);
+        tokio::time::sleep(TIME).await;
+        assert!(!guest.evicted().is_cancelled());
+        guest.evicted().cancelled().await;
+        drop(guest);
+        drop(waiting.await.unwrap());
     }
 }

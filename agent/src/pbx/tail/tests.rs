@@ -96,6 +96,25 @@ fn rows_come_as_they_are_written() {
 }
 
 #[test]
+fn a_file_that_was_only_looked_at_is_found_again_wherever_it_was_rotated_to() {
+    for copied in [false, true] {
+        let bench = Bench::new();
+        bench.append(0..3);
+        let mut tail = bench.tail(None);
+        tail.look().unwrap();
+        let position = tail.position();
+        drop(tail);
+        if copied {
+            bench.copy_truncate(".1");
+        } else {
+            bench.rename("", ".1");
+        }
+        bench.append(3..5);
+        assert_eq!(drain(&mut bench.tail(Some(position))), numbers(0..5), "copied: {copied}");
+    }
+}
+
+#[test]
 fn a_row_in_the_making_waits() {
     let bench = Bench::new();
     let text = line(7);
