@@ -2,7 +2,8 @@
 //!
 //! The types here are the whole vocabulary of the tunnel. None of them can hold a phone number, an
 //! extension, a name, a SIP address, a file name or any other text from the PBX: a report is made of
-//! integers and closed enums, and no message from the hub carries a command, a setting or a program.
+//! integers and closed enums, and no message from the hub carries a command, a setting or a program. The only words
+//! of a person are the ticket and the engineer's name in a support grant, which its owner types for the vendor.
 
 pub mod bytes64;
 pub mod cell;
@@ -13,6 +14,7 @@ pub mod ids;
 pub mod message;
 pub mod receipt;
 pub mod report;
+pub mod support;
 pub mod token;
 pub mod window;
 

@@ -5,7 +5,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Receipt, ReportId, SiteId, bytes64::Bytes64};
+use crate::{
+    Receipt, ReportId, SiteId,
+    bytes64::Bytes64,
+    support::{GrantEnded, GrantId, GrantMessage},
+};
 
 /// What the agent says. Its JSON form is `{"type":"Hello",…}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +21,10 @@ pub enum ToHub {
     Report(ReportMessage),
     /// Asks for a new certificate.
     Renew(Renew),
+    /// Support may open a session.
+    Grant(GrantMessage),
+    /// It may not any more.
+    GrantEnded(GrantEnded),
 }
 
 /// What the hub says. Its JSON form is `{"type":"Welcome",…}`.
@@ -31,6 +39,8 @@ pub enum ToAgent {
     Refused(Refused),
     /// The answer to [`Renew`].
     Certificate(Certificate),
+    /// The answer to a grant and to its end: the hub knows.
+    Noted(Noted),
 }
 
 /// Who speaks: versions only. It is the same at every connection until the program is upgraded.
@@ -96,6 +106,14 @@ pub enum RefusedReason {
     Floor,
     /// Another report with this name, and other bytes, is stored already.
     Conflict,
+}
+
+/// The hub knows of a grant, or of its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Noted {
+    /// The grant.
+    pub grant: GrantId,
 }
 
 /// A new certificate for the agent's key.
