@@ -45,6 +45,8 @@ pub enum Subject {
     Collector,
     /// Speaks to the hub.
     Link,
+    /// Speaks SSH with a support engineer.
+    Session,
     /// A short-lived command.
     Command,
 }
@@ -56,6 +58,7 @@ impl Subject {
             Self::Supervisor => "supervisor",
             Self::Collector => "collector",
             Self::Link => "link",
+            Self::Session => "session",
             Self::Command => "command",
         }
     }

@@ -1,7 +1,7 @@
 //! The control socket: one line of JSON asks the running daemon, one line answers.
 //!
-//! Only the user that the daemon runs as, and root, may ask. The requests can neither read private data nor send
-//! anything: they ask how things are, and make the daemon read its config file again.
+//! Only the user that the daemon runs as, and root, may ask. The requests cannot read private data: they ask how things
+//! are, make the daemon read its config file again, and let the vendor's support in or out.
 
 pub mod client;
 pub mod server;
@@ -13,9 +13,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use demarc_proto::support::{Grant, GrantId, Label, Scope};
 use serde::{Deserialize, Serialize};
 
-use crate::ipc::{CollectorStatus, Confined, LinkStatus};
+use crate::{
+    ipc::{CollectorStatus, Confined, LinkStatus},
+    support::SessionId,
+};
 
 /// The longest line that the daemon takes.
 pub const MAX_REQUEST: u64 = 4 << 10;
@@ -23,13 +27,31 @@ pub const MAX_REQUEST: u64 = 4 << 10;
 const LONGEST_ADDRESS: usize = 107;
 
 /// What can be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
     /// How are things?
     Status,
     /// Read the config file and the enrollment now; answered once every role has what follows from it.
     Reload,
+    /// Let support in.
+    Allow {
+        /// For so many seconds.
+        seconds: u64,
+        /// What for.
+        scope: Scope,
+        /// The vendor's ticket.
+        ticket: Option<Label>,
+        /// Who is expected.
+        engineer: Option<Label>,
+    },
+    /// Which grants are live, and which sessions run?
+    Support,
+    /// End this grant, and its sessions; without a name, every one. Answered once they are over.
+    End {
+        /// The grant.
+        grant: Option<GrantId>,
+    },
 }
 
 /// What is answered.
@@ -40,6 +62,17 @@ pub enum Answer {
     Status(Box<Status>),
     /// To [`Request::Reload`].
     Reloaded(Reloaded),
+    /// To [`Request::Allow`].
+    Granted(Box<LiveGrant>),
+    /// To [`Request::Support`].
+    Support(Box<SupportStatus>),
+    /// To [`Request::End`].
+    Ended {
+        /// The grants that were ended.
+        grants: Vec<GrantId>,
+        /// The sessions that were ended with them.
+        sessions: Vec<SessionId>,
+    },
     /// The request was not understood, or cannot be answered now.
     Refused {
         /// Why.
@@ -60,6 +93,49 @@ pub struct Reloaded {
     pub link_absent: Option<String>,
     /// What could not be applied yet, in words.
     pub notices: Vec<String>,
+}
+
+/// How support stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SupportStatus {
+    /// Why support cannot be let in, if it cannot, in words.
+    pub closed: Option<String>,
+    /// The site's SSH host key, on one line.
+    pub host_key: Option<String>,
+    /// Why an engineer cannot know this site by its certificate, if so, in words.
+    pub host_certificate: Option<String>,
+    /// The live grants.
+    pub grants: Vec<LiveGrant>,
+    /// The sessions that run.
+    pub sessions: Vec<LiveSession>,
+}
+
+/// A grant that is live.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LiveGrant {
+    /// What was granted.
+    pub grant: Grant,
+    /// How long it still lasts, in seconds.
+    pub seconds_left: u64,
+    /// How many sessions it has had.
+    pub sessions: u32,
+    /// Whether the hub has confirmed that it knows.
+    pub announced: bool,
+}
+
+/// A session that runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LiveSession {
+    /// Its name.
+    pub session: SessionId,
+    /// The key id in the engineer's certificate, once he is in.
+    pub engineer: Option<String>,
+    /// How long it has run, in seconds.
+    pub seconds: u64,
+    /// The process that speaks SSH.
+    pub pid: Option<u32>,
+    /// What confines it, once it is ready.
+    pub confined: Option<Confined>,
 }
 
 /// How the daemon is.

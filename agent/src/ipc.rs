@@ -4,17 +4,33 @@
 //! where call records lie, the collector never learns where the hub is.
 
 pub mod channel;
+pub mod descriptors;
 
 use std::{path::PathBuf, time::Duration};
 
-use demarc_proto::{Receipt, ReportId, SiteId, message::RefusedReason};
+use demarc_proto::{
+    Receipt, ReportId, SiteId,
+    message::RefusedReason,
+    support::{Grant, GrantId, Scope},
+};
 use serde::{Deserialize, Serialize};
 
-use crate::settings::{Pbx, Secret};
-use crate::state::Site;
+use crate::{
+    gate::entry::LineHash,
+    settings::{Pbx, Secret},
+    state::Site,
+    support::{End, SessionId, SessionReport},
+};
 
 /// The descriptor at which a role finds its end of the socket pair.
 pub const ROLE_FD: i32 = 3;
+
+/// The descriptor at which the link gets one end of a session's socket pair, each with a datagram that holds the number
+/// of [`ToLink::SessionOpen`] (eight bytes, big-endian); and at which a session's worker finds the other end.
+pub const SESSION_FD: i32 = 4;
+
+/// The descriptor to which a session's worker writes its recording.
+pub const RECORDING_FD: i32 = 5;
 
 /// A role ends with this code when something opened that its confinement must keep shut: the supervisor does not
 /// start it again.
@@ -79,8 +95,41 @@ pub enum ToLink {
         /// [`Record::number`].
         number: u64,
     },
+    /// Tell the hub of a grant, or of its end; the ledger has it already. Told again, it is the same.
+    Announce {
+        /// The grant.
+        grant: GrantId,
+        /// The exact payload of the frame.
+        payload: String,
+        /// Whether it is over.
+        over: bool,
+    },
+    /// A session may begin: its descriptor has come, with this number, over [`SESSION_FD`].
+    SessionOpen {
+        /// As in [`FromLink::SessionAsked`].
+        number: u64,
+    },
+    /// A session may not begin, or is over.
+    SessionRefused {
+        /// As in [`FromLink::SessionAsked`].
+        number: u64,
+        /// Why.
+        reason: SessionRefusal,
+    },
     /// Close the connection and end.
     Stop,
+}
+
+/// Why a session may not begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionRefusal {
+    /// The owner granted nothing of that name, or it is over.
+    NoGrant,
+    /// Too many sessions are open.
+    TooMany,
+    /// Something failed on this machine; the owner's log says what.
+    Failed,
 }
 
 /// What the link says.
@@ -104,22 +153,92 @@ pub enum FromLink {
         /// The hub's reason.
         reason: RefusedReason,
     },
+    /// The hub knows of a grant, or of its end.
+    Announced {
+        /// The grant.
+        grant: GrantId,
+    },
+    /// The hub asks for a session. Nothing was read of it.
+    SessionAsked {
+        /// Chosen by the link.
+        number: u64,
+        /// The grant that the hub named.
+        grant: GrantId,
+    },
     /// What `demarc status` shows of the link; sent whenever it changed.
     Status(Box<LinkStatus>),
 }
 
-/// Bytes that are about to leave and are no report: the greeting, a certificate request.
+/// What the worker of a session is told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ToSession {
+    /// Everything that it needs; the first message, once it is confined.
+    Begin(Box<SessionSettings>),
+    /// End now, and say so in the recording.
+    End {
+        /// Why.
+        end: End,
+    },
+}
+
+/// What the worker of a session says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum FromSession {
+    /// Confined, self-test passed; what the confinement is.
+    Ready(Confined),
+    /// An engineer was let in.
+    LetIn {
+        /// The key id in the certificate.
+        engineer: String,
+    },
+    /// It is over, and the recording is complete.
+    Ended(Box<SessionReport>),
+}
+
+/// What the worker of a session needs to know.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SessionSettings {
+    /// The session.
+    pub session: SessionId,
+    /// What the owner granted.
+    pub grant: Grant,
+    /// When the grant ends on the boot clock, in milliseconds.
+    pub ends: u64,
+    /// The site's SSH host key, as an OpenSSH file has it.
+    pub host_key: Secret,
+    /// The certificate by which the engineer knows it, where there is one.
+    pub host_certificate: Option<String>,
+    /// Public keys of the authorities that may certify an engineer.
+    pub authorities: Vec<String>,
+    /// What confines the worker: it stands in the recording.
+    pub confined: Confined,
+    /// The one directory where the session may write.
+    pub scratch: PathBuf,
+    /// The shell.
+    pub shell: PathBuf,
+    /// Asterisk's program.
+    pub asterisk: PathBuf,
+    /// Its config file, where it is not the one that the program finds.
+    pub asterisk_conf: Option<PathBuf>,
+    /// Log files that may be shown with numbers masked.
+    pub logs: Vec<PathBuf>,
+    /// Where the hub is, `host:port`: what `trace-route` looks for.
+    pub hub: String,
+}
+
+/// What has to be in the ledger before it happens and is no report: bytes that are about to leave, a session that is about
+/// to begin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Chosen by the sender; comes back in the answer.
     pub number: u64,
-    /// The message's name: `hello`, `renew`.
+    /// What it is.
     pub kind: RecordKind,
-    /// The exact payload of the frame.
+    /// The exact payload of the frame; of a session, the receipt for the owner.
     pub payload: String,
 }
 
-/// What kind of message leaves beside reports.
+/// What is entered beside reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RecordKind {
@@ -127,6 +246,36 @@ pub enum RecordKind {
     Hello,
     /// A certificate request.
     Renew,
+    /// The owner granted support a session.
+    Grant {
+        /// The grant.
+        grant: GrantId,
+        /// What for.
+        scope: Scope,
+        /// Until when: seconds since 1970 in UTC.
+        until: u64,
+    },
+    /// A grant is over.
+    GrantEnded {
+        /// The grant.
+        grant: GrantId,
+        /// Why.
+        end: End,
+    },
+    /// A session is about to begin.
+    SessionBegan {
+        /// The session.
+        session: SessionId,
+    },
+    /// A session is over.
+    Session {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        end: End,
+        /// The last hash of its recording.
+        head: LineHash,
+    },
 }
 
 /// What the collector needs to know.

@@ -7,6 +7,7 @@ pub mod backoff;
 pub mod certificate;
 mod control;
 pub mod dial;
+mod doors;
 pub mod enroll;
 pub mod error;
 pub mod identity;
@@ -21,20 +22,25 @@ mod tunnel;
 mod waiting;
 
 use std::{
+    collections::BTreeMap,
     pin::pin,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use demarc_proto::{ALPN_TUNNEL, PROTOCOL, ReportId, SCHEMA, ToHub, frame::encode, message::Hello};
+use demarc_proto::{
+    ALPN_TUNNEL, PROTOCOL, ReportId, SCHEMA, ToHub, frame::encode, message::Hello, support::GrantId,
+};
 use tokio::{
     net::TcpStream,
     time::{Instant, sleep, timeout},
 };
 use tokio_rustls::client::TlsStream;
 
-use self::{backoff::Backoff, error::LinkError, identity::Identity, proxy::Proxy, tls::Trust, tunnel::Tunnel};
+use self::{
+    backoff::Backoff, doors::Doors, error::LinkError, identity::Identity, proxy::Proxy, tls::Trust, tunnel::Tunnel,
+};
 use crate::{
-    ipc::{FromLink, LinkSettings, LinkStatus, Record, RecordKind, ToLink, channel::LinkChannel},
+    ipc::{FromLink, LinkSettings, LinkStatus, Record, RecordKind, ToLink, channel::LinkChannel, descriptors::Taker},
     settings::{Secret, load::Endpoint},
     state::StateDir,
 };
@@ -76,17 +82,18 @@ impl Default for Patience {
     }
 }
 
-/// Runs the link until the supervisor ends it or goes away. Nothing lingers: what was not sent stays unsent.
-pub async fn run(channel: LinkChannel) {
-    run_with(channel, Patience::default()).await;
+/// Runs the link until the supervisor ends it or goes away. Nothing lingers: what was not sent stays unsent. Support
+/// sessions come as descriptors over `taker`.
+pub async fn run(channel: LinkChannel, taker: Option<Taker>) {
+    run_with(channel, taker, Patience::default()).await;
 }
 
-async fn run_with(mut channel: LinkChannel, patience: Patience) {
+async fn run_with(mut channel: LinkChannel, taker: Option<Taker>, patience: Patience) {
     let settings = loop {
         match channel.recv().await {
             Ok(Some(ToLink::Settings(settings))) => break *settings,
             Ok(Some(ToLink::Stop) | None) | Err(_) => return,
-            Ok(Some(ToLink::OutboxChanged | ToLink::Recorded { .. })) => {}
+            Ok(Some(_)) => {}
         }
     };
     let mut link = Link {
@@ -101,6 +108,8 @@ async fn run_with(mut channel: LinkChannel, patience: Patience) {
         hello_recorded: false,
         renew_payload: None,
         records: 0,
+        announcements: BTreeMap::new(),
+        doors: Doors::new(taker),
     };
     if link.applied().await.is_ok() {
         link.keep_connected().await;
@@ -124,6 +133,17 @@ struct Link {
     /// The certificate request that was made last, with the public key that it is for.
     renew_payload: Option<(Vec<u8>, Vec<u8>)>,
     records: u64,
+    /// What the hub is to know of grants.
+    announcements: BTreeMap<GrantId, Announcement>,
+    doors: Doors,
+}
+
+/// What the hub is to know of a grant.
+struct Announcement {
+    payload: String,
+    over: bool,
+    /// Whether the hub was told on the connection in use.
+    told: bool,
 }
 
 /// Why a connection, or an attempt at one, is over.
@@ -161,6 +181,10 @@ enum Told {
     },
     OutboxChanged,
     Recorded(u64),
+    /// The hub is to be told of a grant; that can wait for a connection.
+    Announce,
+    /// A session was let in or not; that is done.
+    Door,
 }
 
 impl Link {
@@ -179,6 +203,8 @@ impl Link {
                 }
             };
             (self.status.connected, self.status.since) = (false, None);
+            self.doors.forget();
+            self.announcements.values_mut().for_each(|announcement| announcement.told = false);
             if self.tell_status().await.is_err() {
                 return;
             }
@@ -230,7 +256,7 @@ impl Link {
                             return Err(Ended::Moved);
                         }
                     }
-                    Told::OutboxChanged | Told::Recorded(_) => {}
+                    Told::OutboxChanged | Told::Recorded(_) | Told::Announce | Told::Door => {}
                 },
                 done = &mut doing => return Ok(done),
             }
@@ -247,6 +273,18 @@ impl Link {
             }
             Ok(Some(ToLink::OutboxChanged)) => Ok(Told::OutboxChanged),
             Ok(Some(ToLink::Recorded { number })) => Ok(Told::Recorded(number)),
+            Ok(Some(ToLink::Announce { grant, payload, over })) => {
+                self.announcements.insert(grant, Announcement { payload, over, told: false });
+                Ok(Told::Announce)
+            }
+            Ok(Some(ToLink::SessionOpen { number })) => {
+                self.doors.open(number);
+                Ok(Told::Door)
+            }
+            Ok(Some(ToLink::SessionRefused { number, reason })) => {
+                self.doors.refuse(number, reason);
+                Ok(Told::Door)
+            }
             Ok(Some(ToLink::Stop) | None) | Err(_) => Err(Ended::Stopped),
         }
     }
@@ -288,7 +326,7 @@ impl Link {
                             return Err(Ended::Moved);
                         }
                     }
-                    Told::OutboxChanged | Told::Recorded(_) => {}
+                    Told::OutboxChanged | Told::Recorded(_) | Told::Announce | Told::Door => {}
                 }
             }
         };

@@ -27,6 +27,9 @@ pub struct Settings {
     /// Call statistics for the vendor.
     #[serde(default)]
     pub stats: Stats,
+    /// Sessions of the vendor's support.
+    #[serde(default)]
+    pub support: Support,
     /// Call recordings: what must stay out of reach.
     #[serde(default)]
     pub recordings: Recordings,
@@ -116,6 +119,45 @@ pub struct Stats {
     pub schema: u32,
 }
 
+/// Sessions of the vendor's support.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Support {
+    /// Whether the owner can let support in at all.
+    #[serde(default)]
+    pub mode: SupportMode,
+    /// The vendor's support authorities: public keys as in a `.pub` file. An engineer's certificate must be signed by one
+    /// of them.
+    #[serde(default)]
+    pub authorities: Vec<String>,
+    /// The longest that a grant may last.
+    #[serde(default = "default_longest", with = "duration")]
+    pub longest: std::time::Duration,
+    /// The shell that the scope `shell` opens.
+    #[serde(default = "default_shell")]
+    pub shell: PathBuf,
+    /// Asterisk's program, which `diagnose` asks.
+    #[serde(default = "default_asterisk")]
+    pub asterisk: PathBuf,
+    /// Its config file, where it is not the one that the program finds by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asterisk_conf: Option<PathBuf>,
+    /// Log files whose last lines `diagnose` may show, with numbers masked.
+    #[serde(default = "default_logs")]
+    pub logs: Vec<PathBuf>,
+}
+
+/// Whether the owner can let support in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SupportMode {
+    /// By a grant, each time: `demarc support allow`.
+    #[default]
+    Ask,
+    /// Never.
+    Never,
+}
+
 /// Call recordings: what must stay out of reach.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -156,6 +198,7 @@ impl Default for Settings {
             pbx: Pbx::default(),
             tunnel: Tunnel::default(),
             stats: Stats::default(),
+            support: Support::default(),
             recordings: Recordings::default(),
         }
     }
@@ -171,6 +214,22 @@ impl Settings {
 
 fn default_state_dir() -> PathBuf {
     PathBuf::from("/var/lib/demarc")
+}
+
+fn default_longest() -> std::time::Duration {
+    std::time::Duration::from_secs(86_400)
+}
+
+fn default_shell() -> PathBuf {
+    PathBuf::from("/bin/bash")
+}
+
+fn default_asterisk() -> PathBuf {
+    PathBuf::from("/usr/sbin/asterisk")
+}
+
+fn default_logs() -> Vec<PathBuf> {
+    ["/var/log/asterisk/full", "/var/log/asterisk/messages.log", "/var/log/asterisk/messages"].map(PathBuf::from).to_vec()
 }
 
 fn default_international() -> Vec<String> {
@@ -212,6 +271,20 @@ impl Default for Pbx {
 impl Default for Tunnel {
     fn default() -> Self {
         Self { enabled: true, hub: None, proxy: None }
+    }
+}
+
+impl Default for Support {
+    fn default() -> Self {
+        Self {
+            mode: SupportMode::default(),
+            authorities: Vec::new(),
+            longest: default_longest(),
+            shell: default_shell(),
+            asterisk: default_asterisk(),
+            asterisk_conf: None,
+            logs: default_logs(),
+        }
     }
 }
 

@@ -60,6 +60,41 @@ impl StateDir {
         self.site().join("site.json")
     }
 
+    /// The supervisor's own: the site's SSH host key, the book of grants, and the recordings of sessions.
+    pub fn support(&self) -> PathBuf {
+        self.0.join("support")
+    }
+
+    /// The site's SSH host key, which also signs grants.
+    pub fn host_key(&self) -> PathBuf {
+        self.support().join("host_key")
+    }
+
+    /// Its public half.
+    pub fn host_key_public(&self) -> PathBuf {
+        self.support().join("host_key.pub")
+    }
+
+    /// The certificate by which an engineer knows this site.
+    pub fn host_certificate(&self) -> PathBuf {
+        self.support().join("host_key-cert.pub")
+    }
+
+    /// The live grants.
+    pub fn grants(&self) -> PathBuf {
+        self.support().join("grants.json")
+    }
+
+    /// What sessions showed and were told, a file each.
+    pub fn session_recordings(&self) -> PathBuf {
+        self.support().join("recordings")
+    }
+
+    /// Where sessions may write: a directory each, removed with its session.
+    pub fn scratch(&self) -> PathBuf {
+        self.0.join("scratch")
+    }
+
     /// Files that no role may be able to open; each tries at its start.
     pub fn canary(&self) -> PathBuf {
         self.0.join("canary")
@@ -84,7 +119,17 @@ impl StateDir {
         if !self.0.is_dir() {
             make(&self.0)?;
         }
-        for directory in [self.collector(), self.outbox(), self.link(), self.site(), self.canary()] {
+        let directories = [
+            self.collector(),
+            self.outbox(),
+            self.link(),
+            self.site(),
+            self.support(),
+            self.session_recordings(),
+            self.scratch(),
+            self.canary(),
+        ];
+        for directory in directories {
             make(&directory)?;
             fs::set_permissions(&directory, Permissions::from_mode(0o700))
                 .map_err(|source| StateError { path: directory, source })?;

@@ -9,6 +9,7 @@ mod lock;
 mod process;
 mod relay;
 mod restarts;
+mod sessions;
 mod slot;
 mod start;
 mod status;
@@ -29,8 +30,8 @@ use crate::{
     },
     control::{Answer, Request},
     ipc::{
-        CollectorSettings, CollectorStatus, Confined, FromCollector, FromLink, LinkSettings, LinkStatus, ToCollector,
-        ToLink,
+        CollectorSettings, CollectorStatus, Confined, FromCollector, FromLink, FromSession, LinkSettings, LinkStatus,
+        SESSION_FD, ToCollector, ToLink, descriptors,
     },
     settings::load::Loaded,
     state::{Site, StateDir},
@@ -38,7 +39,8 @@ use crate::{
 use changes::{Silence, Waiting};
 use derive::Upload;
 use process::Event;
-use relay::Relay;
+use relay::{Asker, Relay};
+use sessions::Sessions;
 use slot::{End, Slot};
 use watch::Watched;
 
@@ -79,6 +81,7 @@ struct Supervisor {
     collected: Option<CollectorStatus>,
     linked: Option<LinkStatus>,
     relay: Relay,
+    sessions: Sessions,
 
     watched_config: Watched,
     watched_site: Watched,
@@ -98,6 +101,7 @@ enum Ending {
 enum Happening {
     Collector(u64, Event<FromCollector>),
     Link(u64, Event<FromLink>),
+    Session(u64, Event<FromSession>),
     Asked(Request, oneshot::Sender<Answer>),
     Look,
     Reload,
@@ -109,13 +113,13 @@ impl Supervisor {
     /// Takes in one event.
     fn handle(&mut self, happening: Happening, now: Instant) {
         match happening {
-            Happening::Collector(incarnation, Event::Said(message)) => self.collector_said(incarnation, message),
+            Happening::Collector(incarnation, Event::Said(message)) => self.collector_said(incarnation, message, now),
             Happening::Collector(incarnation, Event::Ended(status)) => {
                 if self.collector.ended(incarnation, &status, now) == End::NotConfined {
                     self.ending = Some(Ending::NotConfined);
                 }
             }
-            Happening::Link(incarnation, Event::Said(message)) => self.link_said(incarnation, message),
+            Happening::Link(incarnation, Event::Said(message)) => self.link_said(incarnation, message, now),
             Happening::Link(incarnation, Event::Ended(status)) => {
                 self.relay.link_ended(incarnation);
                 self.linked = None;
@@ -123,10 +127,19 @@ impl Supervisor {
                     self.ending = Some(Ending::NotConfined);
                 }
             }
+            Happening::Session(incarnation, Event::Said(message)) => self.session_said(incarnation, message),
+            Happening::Session(incarnation, Event::Ended(_)) => self.session_ended(incarnation),
             Happening::Asked(Request::Status, answer) => {
                 let _ = answer.send(Answer::Status(Box::new(self.status())));
             }
             Happening::Asked(Request::Reload, answer) => self.reload_for(answer, now),
+            Happening::Asked(Request::Support, answer) => {
+                let _ = answer.send(Answer::Support(Box::new(self.support_status())));
+            }
+            Happening::Asked(Request::Allow { seconds, scope, ticket, engineer }, answer) => {
+                self.allow(scope, Duration::from_secs(seconds), (ticket, engineer), answer);
+            }
+            Happening::Asked(Request::End { grant }, answer) => self.end_for(grant, answer, now),
             Happening::Look => self.look(now),
             Happening::Reload => self.reload(now),
             Happening::Stop => match self.ending {
@@ -139,6 +152,7 @@ impl Supervisor {
             },
             Happening::Due => {}
         }
+        self.enforce_sessions(now);
         self.reconcile(now);
         self.enforce_silence(now);
         self.answer_waiting(now);
@@ -162,17 +176,20 @@ impl Supervisor {
                     self.link_port = Some(port);
                     self.resolver = layout::resolver_identity();
                     let profile = layout::link(&self.ground, &self.loaded.settings, &self.config, port);
-                    self.link.start(&profile, now);
+                    let (giver, theirs) = descriptors::pair().ok().unzip();
+                    self.sessions.giver = giver;
+                    let given = theirs.map(|theirs| (theirs, SESSION_FD)).into_iter().collect();
+                    self.link.start(&profile, given, now);
                 }
             }
         }
         match self.ending {
             // The link goes first: what it still hears from the hub has to reach the ledger.
-            Some(_) if self.link.is_empty() => self.collector.stop(ToCollector::Stop, GRACE, now),
+            Some(_) if self.link.is_empty() && self.sessions.is_empty() => self.collector.stop(ToCollector::Stop, GRACE, now),
             Some(_) => {}
             None if self.collector.may_start(now) => {
                 let profile = layout::collector(&self.ground, &self.loaded.settings);
-                self.collector.start(&profile, now);
+                self.collector.start(&profile, Vec::new(), now);
             }
             None => {}
         }
@@ -190,11 +207,11 @@ impl Supervisor {
     fn next_due(&self, last: Instant) -> Option<Instant> {
         let waiting = self.waiting.iter().map(|waiting| waiting.until);
         let silence = self.silence.as_ref().map(|silence| silence.until);
-        let due = [self.link.next_due(), self.collector.next_due(), silence];
+        let due = [self.link.next_due(), self.collector.next_due(), self.sessions.next_due(last), silence];
         due.into_iter().flatten().chain(waiting).filter(|due| *due > last).min()
     }
 
-    fn collector_said(&mut self, incarnation: u64, message: FromCollector) {
+    fn collector_said(&mut self, incarnation: u64, message: FromCollector, now: Instant) {
         let Some(process) = self.collector.present(incarnation) else { return };
         match message {
             FromCollector::Ready(confined) => {
@@ -212,18 +229,20 @@ impl Supervisor {
                 self.relay.outbox_changed(&self.state.outbox());
                 self.link.tell(ToLink::OutboxChanged);
             }
-            FromCollector::Recorded { number } => {
-                if let Some((incarnation, number)) = self.relay.recorded(number)
-                    && let Some(link) = self.link.present(incarnation)
-                {
-                    link.tell(ToLink::Recorded { number });
+            FromCollector::Recorded { number: entry } => match self.relay.recorded(entry) {
+                Some(Asker::Link { incarnation, number }) => {
+                    if let Some(link) = self.link.present(incarnation) {
+                        link.tell(ToLink::Recorded { number });
+                    }
                 }
-            }
+                Some(Asker::Supervisor) => self.entered(entry, now),
+                None => {}
+            },
             FromCollector::Status(status) => self.collected = Some(*status),
         }
     }
 
-    fn link_said(&mut self, incarnation: u64, message: FromLink) {
+    fn link_said(&mut self, incarnation: u64, message: FromLink, now: Instant) {
         let Some(process) = self.link.present(incarnation) else { return };
         match message {
             FromLink::Ready(confined) => {
@@ -232,7 +251,10 @@ impl Supervisor {
                 if let Ok((settings, _)) = &self.link_settings {
                     self.link.tell(ToLink::Settings(Box::new(settings.clone())));
                 }
+                self.announce_all();
             }
+            FromLink::Announced { grant } => self.announced(grant),
+            FromLink::SessionAsked { number, grant } => self.session_asked(incarnation, number, grant, now),
             FromLink::Applied { generation } => process.applied = generation,
             FromLink::Record(record) => {
                 let message = self.relay.record(incarnation, record);
@@ -255,4 +277,10 @@ impl Supervisor {
 struct Inbox {
     collector: mpsc::Receiver<(u64, Event<FromCollector>)>,
     link: mpsc::Receiver<(u64, Event<FromLink>)>,
+    sessions: mpsc::Receiver<(u64, Event<FromSession>)>,
+}
+
+/// The clock, in seconds since 1970 in UTC.
+fn clock() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

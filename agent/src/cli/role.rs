@@ -1,6 +1,6 @@
 //! `demarc role`: what the supervisor starts; nobody types it.
 
-use std::process::ExitCode;
+use std::{os::unix::net::UnixStream, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -9,8 +9,9 @@ use crate::{
     collector,
     confine::{self, Profile, prove},
     ipc::{
-        EXIT_NOT_CONFINED, FromCollector, FromLink,
+        EXIT_NOT_CONFINED, FromCollector, FromLink, ROLE_FD, SESSION_FD,
         channel::{self, Channel},
+        descriptors::Taker,
     },
     link, log, memory,
     pbx::zone::Zone,
@@ -44,7 +45,8 @@ pub fn run(args: &RoleArgs) -> anyhow::Result<ExitCode> {
         Role::Link => ("link", "demarc-link"),
         Role::Prove => ("prove", "demarc-prove"),
     };
-    let mut socket = channel::inherited().context("a role is started by `demarc run`, not by hand")?;
+    let mut socket: UnixStream =
+        channel::inherited(ROLE_FD).context("a role is started by `demarc run`, not by hand")?.into();
     confine::name_process(short);
     if args.role == Role::Prove {
         prove::serve(&mut socket)?;
@@ -68,13 +70,14 @@ pub fn run(args: &RoleArgs) -> anyhow::Result<ExitCode> {
         Role::Collector => channel::send_blocking(&mut socket, &FromCollector::Ready(confined))?,
         _ => channel::send_blocking(&mut socket, &FromLink::Ready(confined))?,
     }
+    let doors = (args.role == Role::Link).then(|| channel::inherited(SESSION_FD).ok()).flatten().map(Taker::new);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended: anyhow::Result<ExitCode> = runtime.block_on(async {
         tokio::spawn(memory::stay_small());
         match args.role {
             Role::Collector => Ok(collector::run(Channel::new(socket)?, machine_zone).await?.exit_code()),
             _ => {
-                link::run(Channel::new(socket)?).await;
+                link::run(Channel::new(socket)?, doors).await;
                 Ok(ExitCode::SUCCESS)
             }
         }

@@ -104,7 +104,7 @@ fn overview(settings: &Settings) -> Overview {
     let (daemon, trouble) = match client::ask(&state.control_socket(), Request::Status) {
         Ok(Answer::Status(status)) => (Some(*status), None),
         Ok(Answer::Refused { reason }) => (None, Some(reason)),
-        Ok(Answer::Reloaded(_)) => (None, Some("the running demarc gives another answer".to_owned())),
+        Ok(_) => (None, Some("the running demarc gives another answer".to_owned())),
         Err(client::AskError::NotRunning) => (None, None),
         Err(error) => (None, Some(error.to_string())),
     };

@@ -43,7 +43,7 @@ pub(super) fn turn(config: &Path, loaded: &Loaded, switch: Switch, on: bool) -> 
         Ok(Answer::Refused { reason }) => {
             anyhow::bail!("the config file was changed, but the running demarc refuses: {reason}")
         }
-        Ok(Answer::Status(_)) => {
+        Ok(_) => {
             anyhow::bail!("the config file was changed, but the running demarc gives another answer")
         }
         Err(client::AskError::NotRunning) => None,

@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use demarc_proto::support::Scope;
+
 use super::{Access, Grant, Profile, Subject, canary, known, probe};
 use crate::{
     settings::{Confinement, Settings, Source},
@@ -143,6 +145,16 @@ pub fn link(ground: &Ground, settings: &Settings, config: &Path, port: u16) -> P
     profile.forbidden.extend([state.store(), state.ledger(), config.to_owned()]);
     profile.forbidden.extend(settings.pbx.source.iter().map(|Source::AsteriskCsv { path, .. }| path.clone()));
     profile
+}
+
+/// The profile of a session's worker.
+///
+/// # Errors
+/// When this machine cannot confine the scope as it must be, in words.
+pub fn session(ground: &Ground, settings: &Settings, _scope: Scope, scratch: &Path) -> Result<Profile, String> {
+    let mut grants = vec![Grant::new(scratch, Access::Own)];
+    grants.extend(devices());
+    Ok(profile(Subject::Session, ground, settings, grants, Vec::new()))
 }
 
 /// The profile of a short-lived command that works on the state directory and on files that it has opened already.

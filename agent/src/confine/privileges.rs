@@ -20,7 +20,7 @@ pub(super) fn harden() -> io::Result<()> {
 pub(super) fn drop_capabilities(subject: Subject) -> io::Result<()> {
     let keep = match subject {
         Subject::Supervisor | Subject::Collector => CapabilitySet::DAC_READ_SEARCH,
-        Subject::Link | Subject::Command => CapabilitySet::empty(),
+        Subject::Link | Subject::Command | Subject::Session => CapabilitySet::empty(),
     };
     let now = rustix::thread::capabilities(None)?;
     if now.effective.contains(CapabilitySet::SETPCAP) {

@@ -87,7 +87,7 @@ pub(super) fn enforce(subject: Subject) -> Result<(), seccompiler::Error> {
     }
     install(refused, libc::EPERM)?;
     let sockets = match subject {
-        Subject::Collector | Subject::Command => only_unix_sockets()?,
+        Subject::Collector | Subject::Command | Subject::Session => only_unix_sockets()?,
         Subject::Link => only_internet_sockets()?,
         // Its child, the link, could otherwise make none; the supervisor itself only speaks over pairs.
         Subject::Supervisor => no_raw_sockets()?,

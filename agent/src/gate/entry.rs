@@ -22,11 +22,18 @@
 use std::fmt;
 
 use data_encoding::HEXLOWER;
-use demarc_proto::{Receipt, Report, ReportId, SiteId, Window, message::RefusedReason};
+use demarc_proto::{
+    Receipt, Report, ReportId, SiteId, Window,
+    message::RefusedReason,
+    support::{GrantId, Scope},
+};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::ipc::RecordKind;
+use crate::{
+    ipc::RecordKind,
+    support::{End, SessionId},
+};
 
 /// No line of the ledger is longer. A report's body is a fifth of it; JSON escapes at most double that.
 pub const MAX_LINE: usize = 1024 * 1024;
@@ -60,11 +67,15 @@ impl Draft {
         Self { about: About::Withdrawn { report }, bytes: String::new() }
     }
 
-    /// A message that is about to leave and is no report; `payload` is the exact payload of its frame.
+    /// What is about to happen and is no report; `payload` is the exact payload of the frame that leaves, if one does.
     pub fn message(kind: RecordKind, payload: &str) -> Self {
         let about = match kind {
             RecordKind::Hello => About::Hello {},
             RecordKind::Renew => About::Renew {},
+            RecordKind::Grant { grant, scope, until } => About::Grant { grant, scope, until },
+            RecordKind::GrantEnded { grant, end } => About::GrantEnded { grant, end },
+            RecordKind::SessionBegan { session } => About::SessionBegan { session },
+            RecordKind::Session { session, end, head } => About::Session { session, end, head },
         };
         Self { about, bytes: payload.to_owned() }
     }
@@ -128,6 +139,36 @@ pub enum About {
         /// By what.
         by: By,
     },
+    /// The owner granted support a session.
+    Grant {
+        /// The grant.
+        grant: GrantId,
+        /// What for.
+        scope: Scope,
+        /// Until when: seconds since 1970 in UTC.
+        until: u64,
+    },
+    /// A grant is over.
+    GrantEnded {
+        /// The grant.
+        grant: GrantId,
+        /// Why.
+        end: End,
+    },
+    /// A session began, or was about to.
+    SessionBegan {
+        /// The session.
+        session: SessionId,
+    },
+    /// A session is over.
+    Session {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        end: End,
+        /// The last hash of its recording.
+        head: LineHash,
+    },
 }
 
 impl About {
@@ -142,6 +183,10 @@ impl About {
             Self::Renew {} => Kind::Renew,
             Self::Enroll { .. } => Kind::Enroll,
             Self::Consent { .. } => Kind::Consent,
+            Self::Grant { .. } => Kind::Grant,
+            Self::GrantEnded { .. } => Kind::GrantEnded,
+            Self::SessionBegan { .. } => Kind::SessionBegan,
+            Self::Session { .. } => Kind::Session,
         }
     }
 
@@ -177,11 +222,19 @@ pub enum Kind {
     Enroll,
     /// A switch was turned.
     Consent,
+    /// The owner granted support a session.
+    Grant,
+    /// A grant is over.
+    GrantEnded,
+    /// A session began.
+    SessionBegan,
+    /// A session is over.
+    Session,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::Report,
         Self::Receipt,
         Self::Refused,
@@ -190,6 +243,10 @@ impl Kind {
         Self::Renew,
         Self::Enroll,
         Self::Consent,
+        Self::Grant,
+        Self::GrantEnded,
+        Self::SessionBegan,
+        Self::Session,
     ];
 
     /// The word on the line.
@@ -203,6 +260,10 @@ impl Kind {
             Self::Renew => "renew",
             Self::Enroll => "enroll",
             Self::Consent => "consent",
+            Self::Grant => "grant",
+            Self::GrantEnded => "grant_ended",
+            Self::SessionBegan => "session_began",
+            Self::Session => "session",
         }
     }
 }
@@ -212,6 +273,10 @@ impl From<RecordKind> for Kind {
         match kind {
             RecordKind::Hello => Self::Hello,
             RecordKind::Renew => Self::Renew,
+            RecordKind::Grant { .. } => Self::Grant,
+            RecordKind::GrantEnded { .. } => Self::GrantEnded,
+            RecordKind::SessionBegan { .. } => Self::SessionBegan,
+            RecordKind::Session { .. } => Self::Session,
         }
     }
 }
@@ -247,6 +312,12 @@ impl LineHash {
 
     fn of(text: &[u8]) -> Self {
         Self(Sha256::digest(text).into())
+    }
+}
+
+impl From<[u8; 32]> for LineHash {
+    fn from(hash: [u8; 32]) -> Self {
+        Self(hash)
     }
 }
 
@@ -386,6 +457,8 @@ mod tests {
     #[test]
     fn every_kind_goes_both_ways_under_its_own_word() {
         let report = ReportId::from_bits([7; 16]);
+        let grant = "0123456789abcdef".parse().unwrap();
+        let session = SessionId { grant, number: 1 };
         let drafts = [
             Draft { about: About::Report { report, window: Window { start: 0, seconds: 60 } }, bytes: "{} ".into() },
             Draft { about: About::Receipt { report }, bytes: "\"é\n\u{1}".into() },
@@ -395,6 +468,10 @@ mod tests {
             Draft::message(RecordKind::Renew, "{}"),
             Draft::enroll("site-one".parse().unwrap(), "{}"),
             Draft::consent(Switch::Tunnel, false, true, By::Settings),
+            Draft::message(RecordKind::Grant { grant, scope: "forward=443".parse().unwrap(), until: 60 }, "{}"),
+            Draft::message(RecordKind::GrantEnded { grant, end: End::Revoked }, "{}"),
+            Draft::message(RecordKind::SessionBegan { session }, "{}"),
+            Draft::message(RecordKind::Session { session, end: End::Closed, head: LineHash::GENESIS }, "{}"),
         ];
         for (draft, kind) in drafts.into_iter().zip(Kind::ALL) {
             let (entry, line) = Entry::seal(draft, 3, 0, LineHash::GENESIS);

@@ -4,7 +4,7 @@ use std::{
     io::{self, Read, Write},
     marker::PhantomData,
     os::{
-        fd::{AsFd, FromRawFd},
+        fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd},
         unix::net::UnixStream as StdUnixStream,
     },
 };
@@ -18,7 +18,7 @@ use tokio::net::{
 };
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
-use super::{FromCollector, FromLink, ROLE_FD, ToCollector, ToLink};
+use super::{FromCollector, FromLink, FromSession, ToCollector, ToLink, ToSession};
 
 /// The longest message: a certificate request, a receipt and a status are far shorter.
 pub const MAX_MESSAGE: usize = 4 << 20;
@@ -27,6 +27,9 @@ pub const MAX_MESSAGE: usize = 4 << 20;
 pub type CollectorChannel = Channel<ToCollector, FromCollector>;
 /// The link's end.
 pub type LinkChannel = Channel<ToLink, FromLink>;
+
+/// The end of a session's worker.
+pub type SessionChannel = Channel<ToSession, FromSession>;
 
 /// One end of a socket pair: takes in `In`, sends `Out`.
 #[derive(Debug)]
@@ -125,20 +128,20 @@ impl<In: DeserializeOwned> Receiver<In> {
     }
 }
 
-/// The socket that the supervisor left at [`ROLE_FD`].
+/// The socket that the supervisor left at that descriptor. To be called once for each.
 ///
 /// # Errors
 /// When there is none: the program was not started by the supervisor.
-pub fn inherited() -> io::Result<StdUnixStream> {
-    // SAFETY: the descriptor is only borrowed for this call; a bad number makes the duplication fail.
-    let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(ROLE_FD) };
-    let metadata = rustix::fs::fstat(borrowed.as_fd())?;
+pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: the descriptor is only borrowed for this call; a bad number makes the call fail.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    let metadata = rustix::fs::fstat(borrowed)?;
     if rustix::fs::FileType::from_raw_mode(metadata.st_mode) != rustix::fs::FileType::Socket {
-        return Err(io::Error::other("descriptor 3 is no socket"));
+        return Err(io::Error::other(format!("descriptor {number} is no socket")));
     }
     rustix::io::fcntl_setfd(borrowed, rustix::io::FdFlags::CLOEXEC)?;
     // SAFETY: the descriptor is open (fstat succeeded), and only this call, made once at start, takes it over.
-    Ok(unsafe { StdUnixStream::from_raw_fd(ROLE_FD) })
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// Sends one message before any runtime runs.

@@ -5,6 +5,7 @@ use demarc_proto::{
     bytes64::Bytes64,
     message::{Refused, RefusedReason},
     receipt::body_hash,
+    support::GrantId,
 };
 
 use super::{
@@ -20,6 +21,7 @@ pub(crate) struct Control {
     welcomed: bool,
     certificate_asked: bool,
     under_way: Option<UnderWay>,
+    announced: Option<GrantId>,
 }
 
 #[derive(Debug)]
@@ -42,12 +44,14 @@ pub(crate) enum Heard {
     Refused(ReportId, RefusedReason),
     /// The certificate that was asked for; not checked yet.
     Certificate(Vec<Bytes64>),
+    /// The hub knows of the grant that it was told of.
+    Noted(GrantId),
 }
 
 impl Control {
     /// A conversation that just begins.
     pub(crate) fn new(site: SiteId, receipt_key: Vec<u8>) -> Self {
-        Self { site, receipt_key, welcomed: false, certificate_asked: false, under_way: None }
+        Self { site, receipt_key, welcomed: false, certificate_asked: false, under_way: None, announced: None }
     }
 
     /// A report is handed to the connection.
@@ -58,6 +62,16 @@ impl Control {
     /// A certificate request is handed to the connection.
     pub(crate) fn certificate_starts(&mut self) {
         self.certificate_asked = true;
+    }
+
+    /// A grant, or its end, is handed to the connection.
+    pub(crate) fn announcement_starts(&mut self, grant: GrantId) {
+        self.announced = Some(grant);
+    }
+
+    /// Whether a grant was handed to the connection and not answered yet.
+    pub(crate) fn announcement_under_way(&self) -> bool {
+        self.announced.is_some()
     }
 
     /// Whether the hub has greeted.
@@ -104,6 +118,10 @@ impl Control {
                 self.certificate_asked = false;
                 Ok(Heard::Certificate(certificate.chain))
             }
+            ToAgent::Noted(noted) => match self.announced.take() {
+                Some(grant) if grant == noted.grant => Ok(Heard::Noted(grant)),
+                _ => Err(Misbehaviour::NotAsked.into()),
+            },
         }
     }
 

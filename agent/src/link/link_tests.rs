@@ -78,7 +78,7 @@ impl Bench {
             upload: true,
         };
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let link = tokio::spawn(run_with(Channel::new(theirs).unwrap(), patience));
+        let link = tokio::spawn(run_with(Channel::new(theirs).unwrap(), None, patience));
         let mut bench =
             Self { hub, supervisor: Channel::new(ours).unwrap(), link, settings, state, _directory: directory };
         bench.apply(|_| {}).await;

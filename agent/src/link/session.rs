@@ -126,6 +126,7 @@ impl Link {
                         session.look = true;
                     }
                     Told::OutboxChanged => session.look = true,
+                    Told::Announce | Told::Door => {}
                     Told::Recorded(number) => {
                         if let Some(payload) = session.renewal.recorded(number, self.patience.answer) {
                             session.control.certificate_starts();
@@ -139,6 +140,11 @@ impl Link {
                             decode(&payload).map_err(|_| Ended::early(Misbehaviour::UnknownMessage))?;
                         let heard = session.control.hear(message, now()).map_err(Ended::early)?;
                         self.take(session, heard).await?;
+                    }
+                    Event::Asked(asked) => {
+                        let grant = asked.grant;
+                        let number = self.doors.knock(asked);
+                        self.say(FromLink::SessionAsked { number, grant }).await?;
                     }
                     Event::Tick => self.forget_answers(session),
                 },
@@ -158,7 +164,12 @@ impl Link {
             let number = self.record(RecordKind::Renew, payload.clone()).await?;
             session.renewal = Renewal::Recording { number, payload, until: Instant::now() + self.patience.ledger };
         }
-        let may_report = self.settings.upload && need != Need::Overdue && !session.control.report_under_way();
+        // The hub answers one thing after the other, and so it is told.
+        let busy = session.control.report_under_way() || session.control.announcement_under_way();
+        if !busy && need != Need::Overdue && self.announce(session)? {
+            return Ok(());
+        }
+        let may_report = self.settings.upload && need != Need::Overdue && !busy;
         if session.look && may_report {
             session.look = false;
             let found = waiting::look(&self.state().outbox(), &mut self.answered);
@@ -173,6 +184,20 @@ impl Link {
             }
         }
         Ok(())
+    }
+
+    /// Tells the hub of a grant that it does not know of on this connection; says whether there was one.
+    fn announce<T>(&mut self, session: &mut Session<T>) -> Result<bool, Ended>
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        let untold = self.announcements.iter_mut().find(|(_, announcement)| !announcement.told);
+        let Some((grant, announcement)) = untold else { return Ok(false) };
+        announcement.told = true;
+        session.control.announcement_starts(*grant);
+        session.answer_until = deadline(self.patience.answer);
+        session.tunnel.send(announcement.payload.clone().into_bytes()).map_err(Ended::early)?;
+        Ok(true)
     }
 
     /// The request for a certificate. Made once and repeated as it is, so that the ledger tells of one request and not
@@ -216,6 +241,13 @@ impl Link {
                 self.say(FromLink::Refused { report, reason }).await
             }
             Heard::Certificate(chain) => self.take_certificate(session, &chain).await,
+            Heard::Noted(grant) => {
+                session.answer_until = None;
+                if self.announcements.get(&grant).is_some_and(|announcement| announcement.over && announcement.told) {
+                    self.announcements.remove(&grant);
+                }
+                self.say(FromLink::Announced { grant }).await
+            }
         }
     }
 
@@ -256,6 +288,7 @@ impl Link {
         let passed = |moment: Option<Instant>| moment.is_some_and(|moment| moment <= Instant::now());
         if passed(session.answer_until) {
             let (message, within) = match session.control.welcomed() {
+                true if session.control.announcement_under_way() => ("a support grant", self.patience.answer),
                 true => ("a report", self.patience.answer),
                 false => ("the greeting", self.patience.welcome),
             };

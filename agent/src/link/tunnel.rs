@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use demarc_proto::{
     CONTROL_PATH,
     frame::{self, MAX_TO_AGENT, MAX_TO_HUB},
+    support::{GrantId, SUPPORT_PATH},
 };
 use h2::{
     Ping, PingPong, Reason, RecvStream, SendStream,
@@ -18,8 +19,13 @@ use tokio::{
 };
 use tokio_util::codec::{Decoder, Encoder, LengthDelimitedCodec};
 
-use super::error::{LinkError, Misbehaviour};
+use super::{
+    doors::Asked,
+    error::{LinkError, Misbehaviour},
+};
 
+/// The control stream, the support sessions that there may be at a time, and room for one more to be refused in words.
+const STREAMS: u32 = 6;
 /// So many refused streams are an attack, not a mistake.
 const MAX_REFUSED_STREAMS: u32 = 100;
 /// So many pieces of the control stream in a row that complete no frame are an attack: a whole frame has fewer.
@@ -34,6 +40,8 @@ const FAREWELL: Duration = Duration::from_millis(200);
 pub(crate) enum Event {
     /// The payload of a frame arrived.
     Frame(Bytes),
+    /// The hub opened a support stream.
+    Asked(Asked),
     /// It was time for a ping: a moment to look after other periodic things.
     Tick,
 }
@@ -66,8 +74,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Tunnel<T> {
         // Everything that a hub can make this side keep is small: it has only short messages to send.
         let handshake = Builder::new()
             .initial_window_size(64 * 1024)
-            .initial_connection_window_size(64 * 1024)
-            .max_concurrent_streams(4)
+            // Each stream has room of its own, so that a session that stalls holds up nobody else.
+            .initial_connection_window_size(STREAMS * 64 * 1024)
+            .max_concurrent_streams(STREAMS)
             .max_concurrent_reset_streams(8)
             .max_local_error_reset_streams(Some(MAX_REFUSED_STREAMS as usize))
             .max_header_list_size(4 * 1024)
@@ -121,9 +130,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Tunnel<T> {
             tokio::select! {
                 biased;
                 stream = self.connection.accept() => match stream {
-                    Some(Ok((_, mut respond))) => {
-                        refuse(&mut self.connection, &mut respond, &mut self.refused_streams).await?;
-                    }
+                    Some(Ok((request, mut respond))) => match asked_grant(&request) {
+                        Some(grant) => {
+                            return Ok(Event::Asked(Asked { grant, from_hub: request.into_body(), respond }));
+                        }
+                        None => refuse(&mut self.connection, &mut respond, &mut self.refused_streams).await?,
+                    },
                     Some(Err(error)) => return Err(LinkError::from_http2(&self.hub, &error)),
                     None => return Err(LinkError::Closed),
                 },
@@ -166,6 +178,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Tunnel<T> {
 
 fn is_control(request: &Request<RecvStream>) -> bool {
     request.method() == Method::POST && request.uri().path() == CONTROL_PATH
+}
+
+/// The grant that a support stream names.
+fn asked_grant(request: &Request<RecvStream>) -> Option<GrantId> {
+    let named = request.uri().path().strip_prefix(SUPPORT_PATH).filter(|_| request.method() == Method::POST)?;
+    named.parse().ok()
 }
 
 fn accepted() -> Response<()> {

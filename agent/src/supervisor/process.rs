@@ -2,7 +2,10 @@
 
 use std::{
     io,
-    os::{fd::AsRawFd, unix::net::UnixStream},
+    os::{
+        fd::{AsRawFd, OwnedFd, RawFd},
+        unix::net::UnixStream,
+    },
     process::{ExitStatus, Stdio},
     sync::Arc,
     time::Duration,
@@ -55,15 +58,19 @@ pub(super) struct Process<Out> {
 }
 
 impl<Out: Serialize + Send + Sync + 'static> Process<Out> {
-    /// Starts `demarc role NAME`, confined by that profile. What it does arrives as events that carry `incarnation`.
+    /// Starts `demarc role NAME`, confined by that profile, with these descriptors under these numbers beside its channel.
+    /// What it does arrives as events that carry `incarnation`.
     pub(super) fn start<In: DeserializeOwned + Send + 'static>(
         role: &'static str,
         incarnation: u64,
         profile: &Profile,
+        descriptors: Vec<(OwnedFd, RawFd)>,
         events: mpsc::Sender<(u64, Event<In>)>,
     ) -> io::Result<Self> {
         let (mut ours, theirs) = UnixStream::pair()?;
-        let child = command(role, theirs).spawn()?;
+        let mut given = vec![(OwnedFd::from(theirs), ROLE_FD)];
+        given.extend(descriptors);
+        let child = command(role, given)?.spawn()?;
         let pid = child.id().unwrap_or_default();
         send_blocking(&mut ours, profile).map_err(io::Error::other)?;
         let (sender, receiver) = Channel::<In, Out>::new(ours)?.split();
@@ -87,8 +94,14 @@ impl<Out: Serialize + Send + Sync + 'static> Process<Out> {
     }
 }
 
-/// The command that becomes the role: our own program, with the socket as descriptor 3 and nothing else of ours.
-fn command(role: &str, socket: UnixStream) -> Command {
+/// The command that becomes the role: our own program, with the descriptors that it is given and nothing else of ours.
+fn command(role: &str, given: Vec<(OwnedFd, RawFd)>) -> io::Result<Command> {
+    // Out of the way of the numbers that they are to get, so that none takes the place of another.
+    let above = given.iter().map(|(_, number)| *number).max().unwrap_or(0) + 1;
+    let mut moved = Vec::new();
+    for (descriptor, number) in given {
+        moved.push((rustix::io::fcntl_dupfd_cloexec(descriptor, above)?, number));
+    }
     let mut command = Command::new("/proc/self/exe");
     command.arg0("demarc").arg("role").arg(role).stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
     command.env_clear();
@@ -97,12 +110,9 @@ fn command(role: &str, socket: UnixStream) -> Command {
     // SAFETY: between fork and exec this calls only what a signal handler may call, and allocates nothing.
     unsafe {
         command.pre_exec(move || {
-            // The socket lives in this closure, so that it is open until the role has it.
-            let socket = socket.as_raw_fd();
-            if socket == ROLE_FD {
-                check(libc::fcntl(socket, libc::F_SETFD, 0))?;
-            } else {
-                check(libc::dup2(socket, ROLE_FD))?;
+            // The descriptors live in this closure, so that they are open until the role has them.
+            for (descriptor, number) in &moved {
+                check(libc::dup2(descriptor.as_raw_fd(), *number))?;
             }
             check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
             // The supervisor may have died before the line above.
@@ -112,7 +122,7 @@ fn command(role: &str, socket: UnixStream) -> Command {
             Ok(())
         });
     }
-    command
+    Ok(command)
 }
 
 fn check(result: libc::c_int) -> io::Result<()> {

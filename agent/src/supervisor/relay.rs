@@ -4,7 +4,7 @@ use std::{collections::VecDeque, fs, path::Path};
 
 use demarc_proto::ReportId;
 
-use crate::ipc::{Record, ToCollector};
+use crate::ipc::{Record, RecordKind, ToCollector};
 
 /// Entries kept for the collector; a link asks for one at a time, and reports are sent one at a time.
 const MOST: usize = 1_000;
@@ -17,12 +17,25 @@ pub(super) struct Relay {
     last_number: u64,
 }
 
-/// An entry that the link asked for.
+/// An entry that was asked for.
 #[derive(Debug)]
 struct Asked {
-    incarnation: u64,
-    number: u64,
+    asker: Asker,
     record: Record,
+}
+
+/// Who asked for an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// That link, under that number.
+    Link {
+        /// Which link process.
+        incarnation: u64,
+        /// The number that it chose.
+        number: u64,
+    },
+    /// The supervisor itself, under the number that the collector confirms.
+    Supervisor,
 }
 
 impl Relay {
@@ -30,17 +43,32 @@ impl Relay {
     /// a link that was started anew counts from the beginning again.
     pub(super) fn record(&mut self, incarnation: u64, mut record: Record) -> ToCollector {
         let number = record.number;
-        self.last_number += 1;
-        record.number = self.last_number;
-        self.records.push_back(Asked { incarnation, number, record: record.clone() });
-        self.records.truncate(MOST);
+        record.number = self.next_number();
+        self.keep(Asked { asker: Asker::Link { incarnation, number }, record: record.clone() });
         ToCollector::Record(record)
     }
 
-    /// The collector has made the entry; returns which link asked for it under which number.
-    pub(super) fn recorded(&mut self, number: u64) -> Option<(u64, u64)> {
+    /// The supervisor itself wants a ledger entry; returns its number, and what to tell the collector.
+    pub(super) fn own_record(&mut self, kind: RecordKind, payload: String) -> (u64, ToCollector) {
+        let record = Record { number: self.next_number(), kind, payload };
+        self.keep(Asked { asker: Asker::Supervisor, record: record.clone() });
+        (record.number, ToCollector::Record(record))
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+
+    fn keep(&mut self, asked: Asked) {
+        self.records.push_back(asked);
+        self.records.truncate(MOST);
+    }
+
+    /// The collector has made the entry; returns who asked for it.
+    pub(super) fn recorded(&mut self, number: u64) -> Option<Asker> {
         let at = self.records.iter().position(|asked| asked.record.number == number)?;
-        self.records.remove(at).map(|asked| (asked.incarnation, asked.number))
+        self.records.remove(at).map(|asked| asked.asker)
     }
 
     /// The hub decided about a report; returns what to tell the collector.
@@ -52,7 +80,8 @@ impl Relay {
 
     /// The link is gone, and nobody waits for its entries any more.
     pub(super) fn link_ended(&mut self, incarnation: u64) {
-        self.records.retain(|asked| asked.incarnation != incarnation);
+        let of_this_link = |asker| matches!(asker, Asker::Link { incarnation: theirs, .. } if theirs == incarnation);
+        self.records.retain(|asked| !of_this_link(asked.asker));
     }
 
     /// The outbox changed: verdicts about reports that left it have arrived.
@@ -78,7 +107,6 @@ mod tests {
     use demarc_proto::message::RefusedReason;
 
     use super::*;
-    use crate::ipc::RecordKind;
 
     fn hello(number: u64) -> Record {
         Record { number, kind: RecordKind::Hello, payload: "{}".to_owned() }
@@ -93,7 +121,7 @@ mod tests {
         let ToCollector::Record(asked) = relay.record(2, hello(1)) else { panic!("not a record") };
         assert_eq!(asked.number, 2);
         assert_eq!(relay.unconfirmed(), [ToCollector::Record(asked)]);
-        assert_eq!(relay.recorded(2), Some((2, 1)));
+        assert_eq!(relay.recorded(2), Some(Asker::Link { incarnation: 2, number: 1 }));
         assert!(relay.unconfirmed().is_empty());
     }
 

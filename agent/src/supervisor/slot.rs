@@ -2,7 +2,10 @@
 
 use std::{
     io,
-    os::unix::process::ExitStatusExt,
+    os::{
+        fd::{OwnedFd, RawFd},
+        unix::process::ExitStatusExt,
+    },
     process::ExitStatus,
     time::{Duration, Instant},
 };
@@ -73,10 +76,11 @@ where
         matches!(self.phase, Phase::Idle | Phase::Waiting { .. })
     }
 
-    /// Starts a process. One that cannot be started is tried again like one that died.
-    pub(super) fn start(&mut self, profile: &Profile, now: Instant) {
+    /// Starts a process that gets these descriptors under these numbers. One that cannot be started is tried again like one that died.
+    pub(super) fn start(&mut self, profile: &Profile, descriptors: Vec<(OwnedFd, RawFd)>, now: Instant) {
         self.incarnations += 1;
-        self.phase = match Process::start(self.role, self.incarnations, profile, self.events.clone()) {
+        let events = self.events.clone();
+        self.phase = match Process::start(self.role, self.incarnations, profile, descriptors, events) {
             Ok(process) => Phase::Running(process),
             Err(error) => {
                 tracing::error!("the {} cannot be started: {error}", self.role);

@@ -18,6 +18,7 @@ use super::{
     Ending, Happening, Inbox, Supervisor, derive,
     lock::{Lock, LockError},
     relay::Relay,
+    sessions::Sessions,
     slot::Slot,
     watch::{SETTLED, Watched, wake_on_change},
 };
@@ -145,7 +146,9 @@ fn supervisor(
     if let Err(why) = &link_settings {
         tracing::info!("no tunnel: {why}");
     }
-    let supervisor = Supervisor {
+    let (to_sessions, sessions_said) = mpsc::channel(MOST_EVENTS);
+    let (sessions, dead) = Sessions::new(&state, to_sessions);
+    let mut supervisor = Supervisor {
         config,
         state,
         ground,
@@ -167,13 +170,15 @@ fn supervisor(
         collected: None,
         linked: None,
         relay: Relay::default(),
+        sessions,
         watched_config,
         watched_site,
         waiting: Vec::new(),
         silence: None,
         ending: None,
     };
-    (supervisor, Inbox { collector, link })
+    supervisor.close_what_was_left(dead);
+    (supervisor, Inbox { collector, link, sessions: sessions_said })
 }
 
 async fn main_loop(mut supervisor: Supervisor, mut inbox: Inbox, bound: Bound) -> io::Result<Ending> {
@@ -200,6 +205,7 @@ async fn main_loop(mut supervisor: Supervisor, mut inbox: Inbox, bound: Bound) -
         let happening = tokio::select! {
             Some((incarnation, event)) = inbox.collector.recv() => Happening::Collector(incarnation, event),
             Some((incarnation, event)) = inbox.link.recv() => Happening::Link(incarnation, event),
+            Some((incarnation, event)) = inbox.sessions.recv() => Happening::Session(incarnation, event),
             Some((request, answer)) = asked.recv() => Happening::Asked(request, answer),
             _ = terminate.recv() => Happening::Stop,
             _ = interrupt.recv() => Happening::Stop,

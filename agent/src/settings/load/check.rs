@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::tz::TimeZoneDatabase;
+use russh::keys::{Algorithm, PublicKey};
 
 use crate::{
     link::proxy::Proxy,
@@ -52,6 +53,20 @@ pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
             "tunnel.proxy",
             "allowed is \"http://[user:password@]host:port\", \"socks5://[user:password@]host:port\", or \"\" for none",
         );
+    }
+    let longest = demarc_proto::support::LONGEST_GRANT;
+    if settings.support.longest.is_zero() || settings.support.longest.as_secs() > longest {
+        return fault("support.longest", format!("allowed is 1s to {}d", longest / 86_400));
+    }
+    for line in &settings.support.authorities {
+        let key = PublicKey::from_openssh(line).map_err(|_| Fault {
+            key: "support.authorities",
+            occurrence: 0,
+            problem: "allowed are public keys as in a .pub file, such as \"ssh-ed25519 AAAA… vendor\"".to_owned(),
+        })?;
+        if key.algorithm() != Algorithm::Ed25519 {
+            return fault("support.authorities", "a support authority's key is an Ed25519 key");
+        }
     }
     let mut seen = Vec::new();
     for (occurrence, source) in settings.pbx.source.iter().enumerate() {
