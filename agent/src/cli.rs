@@ -10,6 +10,7 @@ pub mod run;
 pub mod sent;
 pub mod stats;
 pub mod status;
+pub mod support;
 mod switch;
 pub mod tunnel;
 
@@ -71,6 +72,8 @@ enum Command {
     Stats(stats::StatsArgs),
     /// Switches the connection to the vendor on or off.
     Tunnel(tunnel::TunnelArgs),
+    /// Lets the vendor's support in for a time, watches it, and shows it out.
+    Support(support::SupportArgs),
     /// Shows and checks the ledger of everything that left.
     Sent(sent::SentArgs),
     /// Takes one role of the daemon. The supervisor starts this; nobody types it.
@@ -114,6 +117,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => doctor::run(args, &cli.config, &loaded),
         Command::Stats(args) => stats::run(args, &cli.config, &loaded),
         Command::Tunnel(args) => tunnel::run(args, &cli.config, &loaded),
+        Command::Support(args) => support::run(args, &loaded),
         Command::Sent(args) => {
             confine_command(&loaded.settings)?;
             sent::run(args, &loaded.settings)

@@ -27,9 +27,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use demarc_proto::{
-    ALPN_TUNNEL, PROTOCOL, ReportId, SCHEMA, ToHub, frame::encode, message::Hello, support::GrantId,
-};
+use demarc_proto::{ALPN_TUNNEL, PROTOCOL, ReportId, SCHEMA, ToHub, frame::encode, message::Hello, support::GrantId};
 use tokio::{
     net::TcpStream,
     time::{Instant, sleep, timeout},

@@ -300,6 +300,11 @@ impl Default for Stats {
     }
 }
 
+/// A duration as people write it: `90s`, `5m`, `24h`, `7d`.
+pub fn parse_duration(text: &str) -> Option<std::time::Duration> {
+    duration::parse(text)
+}
+
 /// Durations as people write them: `"0s"`, `"90s"`, `"5m"`, `"24h"`, `"7d"`.
 mod duration {
     use std::time::Duration;

@@ -139,7 +139,8 @@ mod tests {
     fn a_session_is_named_after_its_grant() {
         let id: SessionId = "0123456789abcdef-12".parse().unwrap();
         assert_eq!(id.to_string(), "0123456789abcdef-12");
-        for bad in ["", "0123456789abcdef", "0123456789abcdef-", "0123456789abcdef-0", "0123456789abcdef-+1", "../x-1"] {
+        for bad in ["", "0123456789abcdef", "0123456789abcdef-", "0123456789abcdef-0", "0123456789abcdef-+1", "../x-1"]
+        {
             assert!(bad.parse::<SessionId>().is_err(), "{bad}");
         }
     }

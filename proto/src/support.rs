@@ -274,7 +274,9 @@ mod tests {
         for good in ["diagnose", "shell", "files", "forward=1", "forward=65535"] {
             assert_eq!(good.parse::<Scope>().unwrap().to_string(), good);
         }
-        for bad in ["", "Shell", "forward", "forward=", "forward=0", "forward=65536", "forward=+1", "forward=080", "shell "] {
+        for bad in
+            ["", "Shell", "forward", "forward=", "forward=0", "forward=65536", "forward=+1", "forward=080", "shell "]
+        {
             assert!(bad.parse::<Scope>().is_err(), "{bad}");
         }
         for bad in ["", "a b", "a\nb", "é", "a,b", "a\"", &"x".repeat(65)] {

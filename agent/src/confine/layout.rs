@@ -165,6 +165,7 @@ pub fn command(ground: &Ground, settings: &Settings) -> Profile {
         Grant::new(state.outbox(), Access::Own),
         Grant::new(state.site(), Access::Read),
         Grant::new(state.lock(), Access::Read),
+        Grant::new(state.session_recordings(), Access::Read),
         Grant::new(state.control_socket(), Access::Connect),
         // The memory of each process, for `demarc status`.
         Grant::new("/proc", Access::Read),

@@ -127,7 +127,8 @@ impl Sessions {
             dead = over;
             Ok(Desk { key, book })
         });
-        let desk = desk.map_err(|error| format!("{error:#}")).inspect_err(|error| tracing::error!("no support: {error}"));
+        let desk =
+            desk.map_err(|error| format!("{error:#}")).inspect_err(|error| tracing::error!("no support: {error}"));
         let sessions = Self {
             desk,
             granting: Vec::new(),
@@ -275,7 +276,8 @@ impl Supervisor {
             let granting = self.sessions.granting.remove(place);
             self.grant_is_entered(granting);
         }
-        let waits = |running: &Running| matches!(running.stage, Stage::Entering { entry: waited, .. } if waited == entry);
+        let waits =
+            |running: &Running| matches!(running.stage, Stage::Entering { entry: waited, .. } if waited == entry);
         if let Some(place) = self.sessions.running.iter().position(waits) {
             self.start_worker(place, now);
         }
@@ -390,7 +392,9 @@ impl Supervisor {
 
     fn end_sessions(&mut self, which: impl Fn(SessionId) -> bool, end: End, now: Instant) {
         let mut unopened = Vec::new();
-        for running in self.sessions.running.iter_mut().filter(|running| which(running.session) && running.end.is_none()) {
+        for running in
+            self.sessions.running.iter_mut().filter(|running| which(running.session) && running.end.is_none())
+        {
             running.end = Some(end);
             running.kill_at = Some(now + LAST_WORDS);
             match &running.stage {
@@ -503,7 +507,10 @@ impl Supervisor {
         let Some(running) = self.sessions.find(incarnation) else { return };
         match message {
             FromSession::Ready(confined) => {
-                let stage = std::mem::replace(&mut running.stage, Stage::Entering { entry: 0, asker: Asker { link: 0, number: 0 } });
+                let stage = std::mem::replace(
+                    &mut running.stage,
+                    Stage::Entering { entry: 0, asker: Asker { link: 0, number: 0 } },
+                );
                 let Stage::Starting { mut worker, asker, far_end } = stage else {
                     running.stage = stage;
                     return;
@@ -565,9 +572,11 @@ impl Supervisor {
     fn host_certificate(&self, site: &SiteId) -> Result<String, String> {
         let path = self.state.host_certificate();
         let line = fs::read_to_string(&path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => "there is none yet: `demarc support key` prints the key that the vendor's support desk \
+            io::ErrorKind::NotFound => {
+                "there is none yet: `demarc support key` prints the key that the vendor's support desk \
                                         certifies, and `demarc support certificate FILE` takes what it gives back"
-                .to_owned(),
+                    .to_owned()
+            }
             _ => format!("{} cannot be read: {error}", path.display()),
         })?;
         let key = self.sessions.desk.as_ref().map_err(Clone::clone)?.key.public_line();

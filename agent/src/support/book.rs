@@ -165,7 +165,8 @@ impl Book {
     }
 
     fn take_expired(&mut self, now: Duration) -> Vec<Grant> {
-        let (expired, live) = std::mem::take(&mut self.pages.grants).into_iter().partition(|l: &Live| l.left(now).is_zero());
+        let (expired, live) =
+            std::mem::take(&mut self.pages.grants).into_iter().partition(|l: &Live| l.left(now).is_zero());
         self.pages.grants = live;
         expired.into_iter().map(|live: Live| live.grant).collect()
     }

@@ -2,7 +2,6 @@
 
 use std::{fs, io, time::Duration};
 
-
 /// A moment of this boot.
 pub fn now() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);

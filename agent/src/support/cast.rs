@@ -133,9 +133,7 @@ fn whole_characters(cut: &mut Vec<u8>, bytes: &[u8]) -> String {
 /// How many bytes at the end are the beginning of a character.
 fn unfinished(bytes: &[u8]) -> usize {
     let tail = &bytes[bytes.len().saturating_sub(3)..];
-    let begins = |start: usize| {
-        matches!(std::str::from_utf8(&tail[start..]), Err(error) if error.valid_up_to() == 0 && error.error_len().is_none())
-    };
+    let begins = |start: usize| matches!(std::str::from_utf8(&tail[start..]), Err(error) if error.valid_up_to() == 0 && error.error_len().is_none());
     (0..tail.len()).find(|start| begins(*start)).map_or(0, |start| tail.len() - start)
 }
 
@@ -229,9 +227,11 @@ mod tests {
     fn record() -> (tempfile::TempDir, PathBuf, LineHash) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.cast");
-        let mut cast =
-            Cast::begin(File::create_new(&path).unwrap(), &serde_json::json!({"version": 2, "width": 80, "height": 24}))
-                .unwrap();
+        let mut cast = Cast::begin(
+            File::create_new(&path).unwrap(),
+            &serde_json::json!({"version": 2, "width": 80, "height": 24}),
+        )
+        .unwrap();
         cast.note(Code::Output, "a\u{1b}[1mé".as_bytes());
         cast.commit().unwrap();
         cast.note(Code::Input, b"x\n");

@@ -132,7 +132,9 @@ pub fn check_host_certificate(
         return Err(KeyError::Unfit("it was signed by a key that is not in support.authorities"));
     }
     if certificate.validate_at(now, &fingerprints).is_err() {
-        return Err(KeyError::Unfit("its time is over, its signature is wrong, or it has options that hosts do not have"));
+        return Err(KeyError::Unfit(
+            "its time is over, its signature is wrong, or it has options that hosts do not have",
+        ));
     }
     Ok(certificate)
 }
