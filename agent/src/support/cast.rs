@@ -3,8 +3,8 @@
 //!
 //! The first line is the header, a JSON object. Each other line is `[seconds, code, text]`: `o` is what the engineer was
 //! shown, `i` what he typed, `r` a new size of his window, `m` something that happened, in words. Each line `h` holds the
-//! SHA-256 of the hash on the `h` line before it (64 zeros at first) followed by all bytes in between, line feeds
-//! included. Players skip `h`.
+//! SHA-256 of the hash on the `h` line before it (64 zeros at first) followed by all bytes from after that line up to its
+//! own hash. Players skip `h`.
 
 use std::{
     fs::File,
@@ -21,6 +21,9 @@ use crate::{gate::entry::LineHash, state::StateDir};
 
 /// No line is longer: what is shown in one piece is cut before it gets there.
 const MAX_LINE: u64 = 1 << 20;
+
+/// How long the end of an `h` line is, from the first digit of its hash on.
+const HASH_TAIL: usize = 64 + "\"]\n".len();
 
 /// Where the recording of a session lies.
 pub fn path(state: &StateDir, session: SessionId) -> PathBuf {
@@ -96,9 +99,10 @@ impl Cast {
         if self.pending.is_empty() {
             return Ok(());
         }
+        let seconds = self.began.elapsed().as_secs_f64();
+        let _ = write!(self.pending, "[{seconds:.6},\"h\",\"");
         self.head = chained(self.head, &self.pending);
-        let hash = self.head.to_string();
-        self.line("h", &hash);
+        let _ = writeln!(self.pending, "{}\"]", self.head);
         self.file.write_all(&self.pending)?;
         self.pending.clear();
         self.file.sync_data()
@@ -201,6 +205,7 @@ pub fn verify(path: &Path) -> Result<Verified, CastError> {
         match event {
             _ if line.is_empty() => break,
             Some(Event(_, code, hash)) if code == "h" => {
+                since.update(&line[..line.len().saturating_sub(HASH_TAIL)]);
                 let head = LineHash::from(<[u8; 32]>::from(since.finalize()));
                 if hash != head.to_string() {
                     return Err(CastError::Changed { line: number });
