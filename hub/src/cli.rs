@@ -1,5 +1,7 @@
 //! The command line: one file a command.
 
+mod connect;
+mod grants;
 mod init;
 mod serve;
 mod show;
@@ -14,12 +16,13 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use demarc_proto::SiteId;
+use demarc_proto::{SiteId, support::GrantId};
 use tokio::runtime::Builder;
 
 use crate::{
-    config::{Config, parse_duration},
+    config::{Config, ConfigError, parse_duration},
     store::Store,
+    support,
 };
 
 /// The vendor's end of Demarc: takes tunnels, stores aggregated reports, signs receipts.
@@ -81,6 +84,39 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Connects standard input and output to a session at a site: for `ProxyCommand` of ssh.
+    ///
+    /// The hub must run here, and the site must have a live grant. Example, in ~/.ssh/config:
+    /// ProxyCommand demarc-hub connect %h
+    Connect {
+        /// The site.
+        site: SiteId,
+        /// Under this grant; the newest where absent.
+        #[arg(long, value_name = "ID")]
+        grant: Option<GrantId>,
+        /// The hub's socket; support.sock in its data directory where absent.
+        #[arg(long, value_name = "FILE")]
+        socket: Option<PathBuf>,
+    },
+    /// Lists the live grants that sites told this hub of, or exports one for the support authority.
+    ///
+    /// Example: demarc-hub grants site-one --export 0123456789abcdef > grant.json
+    Grants {
+        /// The site; all where absent.
+        site: Option<SiteId>,
+        /// Prints JSON.
+        #[arg(long, conflicts_with = "export")]
+        json: bool,
+        /// Prints this grant and its signature as JSON, for `demarc-hub support-ca sign`.
+        #[arg(long, value_name = "ID")]
+        export: Option<GrantId>,
+        /// Writes FILE and FILE.sig instead, for `ssh-keygen -Y verify`.
+        #[arg(long, value_name = "FILE", requires = "export")]
+        to: Option<PathBuf>,
+        /// The hub's socket; support.sock in its data directory where absent.
+        #[arg(long, value_name = "FILE")]
+        socket: Option<PathBuf>,
+    },
 }
 
 /// Does what the command line says.
@@ -106,6 +142,23 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             let config = load()?;
             waiting(show::run(&config, &site, json))?
         }
+        Command::Connect { site, grant, socket } => connect::run(&socket_of(socket, load)?, &site, grant),
+        Command::Grants { site, json, export, to, socket } => {
+            let wanted = match export {
+                Some(grant) => grants::Wanted::One(grant, to),
+                None if json => grants::Wanted::Json,
+                None => grants::Wanted::Table,
+            };
+            grants::run(&socket_of(socket, load)?, site, wanted)
+        }
+    }
+}
+
+/// Where the hub listens for commands. Who names it needs no settings, and may not be allowed to read them.
+fn socket_of(socket: Option<PathBuf>, load: impl Fn() -> Result<Config, ConfigError>) -> Result<PathBuf, ConfigError> {
+    match socket {
+        Some(socket) => Ok(socket),
+        None => Ok(support::path_in(&load()?.data_dir)),
     }
 }
 

@@ -78,6 +78,11 @@ pub struct Limits {
     pub message_burst: std::num::NonZeroU32,
     /// Enrollments that may fail from one address before it has to wait.
     pub failed_enrollments_per_minute: std::num::NonZeroU32,
+    /// Support sessions at one site, at the same time.
+    #[serde(deserialize_with = "sessions_per_site")]
+    pub support_streams_per_site: u8,
+    /// Support sessions at all sites together.
+    pub support_streams: std::num::NonZeroU16,
 }
 
 /// The settings cannot be used.
@@ -244,6 +249,12 @@ fn workers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error
     if (1..=256).contains(&workers) { Ok(workers) } else { Err(D::Error::custom("between 1 and 256 threads")) }
 }
 
+/// A site has room for five streams beside the control stream, and takes four sessions.
+fn sessions_per_site<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    let sessions = u8::deserialize(deserializer)?;
+    if (1..=5).contains(&sessions) { Ok(sessions) } else { Err(D::Error::custom("between 1 and 5 sessions")) }
+}
+
 fn default_data_dir() -> PathBuf {
     "data".into()
 }
@@ -278,6 +289,8 @@ impl Default for Limits {
             messages_per_minute: number(60),
             message_burst: number(600),
             failed_enrollments_per_minute: number(30),
+            support_streams_per_site: 4,
+            support_streams: std::num::NonZeroU16::new(200).expect("the default is not zero"),
         }
     }
 }
@@ -313,6 +326,10 @@ mod tests {
             ("listen = \"0.0.0.0:443\"\n", "hub.toml:1: listen: a hub that listens on every address"),
             ("listen = \"127.0.0.1:8443\"\n[limits]\nhandshakes = 0\n", "hub.toml:3: limits.handshakes: "),
             ("listen = \"127.0.0.1:8443\"\n[certificates]\nlifetime = \"90\"\n", "hub.toml:3: certificates.lifetime: "),
+            (
+                "listen = \"127.0.0.1:8443\"\n[limits]\nsupport_streams_per_site = 6\n",
+                "hub.toml:3: limits.support_streams_per_site: between 1 and 5",
+            ),
             ("", "hub.toml:1: the file: missing field `listen`"),
         ] {
             let error = parse(text).unwrap_err();

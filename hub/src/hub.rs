@@ -46,6 +46,10 @@ pub struct Hub {
     pub min_floor: u32,
     /// Room for long messages that are still arriving, in bytes.
     pub long_messages: Arc<Semaphore>,
+    /// How many support sessions one site may have.
+    pub support_per_site: usize,
+    /// Room for support sessions, of all sites together.
+    pub support_room: Arc<Semaphore>,
     /// The word to stop.
     pub stop: CancellationToken,
     /// Every task; the program ends when all of them did.
@@ -72,6 +76,8 @@ impl Hub {
             certificate_lifetime: config.certificates.lifetime,
             min_floor: config.reports.min_floor,
             long_messages: Arc::new(Semaphore::new(LONG_MESSAGES_BYTES)),
+            support_per_site: config.limits.support_streams_per_site.into(),
+            support_room: Arc::new(Semaphore::new(config.limits.support_streams.get().into())),
             stop,
             tasks,
             failed_enrollments: Mutex::new(ByAddress::new(Rate { per_minute: failures, burst: failures })),

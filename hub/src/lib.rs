@@ -21,5 +21,6 @@ pub mod registry;
 pub mod renew;
 pub mod server;
 pub mod store;
+pub mod support;
 pub mod tls;
 pub mod tunnel;

@@ -24,6 +24,14 @@ pub struct Metrics {
     pub enrollments: ByResult<EnrollResult>,
     /// Certificates renewed.
     pub renewals: Counter,
+    /// Support sessions that are open.
+    pub support_streams: Gauge,
+    /// Support sessions that were asked for, by what became of it.
+    pub support_requests: ByResult<SupportResult>,
+    /// Bytes of support sessions from sites.
+    pub support_bytes_in: Counter,
+    /// Bytes of support sessions to sites.
+    pub support_bytes_out: Counter,
     /// Bytes of messages from sites.
     pub bytes_in: Counter,
     /// Bytes of messages to sites.
@@ -139,6 +147,23 @@ pub enum EnrollResult {
     Failed,
 }
 
+/// What became of a support session that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SupportResult {
+    /// The site let it in.
+    Opened,
+    /// The site did not: no live grant there, or enough sessions.
+    Refused,
+    /// No grant is known, and none was named.
+    NoGrant,
+    /// Too many at the site, or in all.
+    Limited,
+    /// The site is not connected, or did not answer.
+    Unreachable,
+    /// The site could not.
+    Failed,
+}
+
 impl Metrics {
     /// All at zero.
     pub fn new() -> Self {
@@ -150,6 +175,10 @@ impl Metrics {
             reports: Family::default(),
             enrollments: Family::default(),
             renewals: Counter::default(),
+            support_streams: Gauge::default(),
+            support_requests: Family::default(),
+            support_bytes_in: Counter::default(),
+            support_bytes_out: Counter::default(),
             bytes_in: Counter::default(),
             bytes_out: Counter::default(),
         };
@@ -162,6 +191,14 @@ impl Metrics {
         registry.register("renewals", "Certificates renewed", metrics.renewals.clone());
         registry.register("message_bytes_in", "Bytes of messages from sites", metrics.bytes_in.clone());
         registry.register("message_bytes_out", "Bytes of messages to sites", metrics.bytes_out.clone());
+        let support = "Support sessions that are open";
+        registry.register("support_streams", support, metrics.support_streams.clone());
+        let support = "Support sessions that were asked for, by what became of it";
+        registry.register("support_requests", support, metrics.support_requests.clone());
+        let support = "Bytes of support sessions from sites";
+        registry.register("support_bytes_in", support, metrics.support_bytes_in.clone());
+        let support = "Bytes of support sessions to sites";
+        registry.register("support_bytes_out", support, metrics.support_bytes_out.clone());
         metrics
     }
 
@@ -183,6 +220,11 @@ impl Metrics {
     /// Counts an enrollment.
     pub fn enrollment(&self, result: EnrollResult) {
         count(&self.enrollments, result);
+    }
+
+    /// Counts a support session that was asked for.
+    pub fn support(&self, result: SupportResult) {
+        count(&self.support_requests, result);
     }
 
     /// All figures as OpenMetrics text.

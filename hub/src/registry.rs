@@ -6,7 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use demarc_proto::SiteId;
+use bytes::Bytes;
+use demarc_proto::{
+    SiteId,
+    support::{GrantId, GrantMessage},
+};
+use h2::client::SendRequest;
 use tokio::sync::Notify;
 use tracing::warn;
 
@@ -14,6 +19,7 @@ use crate::{
     clock,
     hub::Hub,
     limit::{Bucket, Rate},
+    support::{Announced, Grants, Reach},
 };
 
 /// Connections of one site that push each other out within this time look like two machines with one identity.
@@ -22,13 +28,12 @@ const QUICK: Duration = Duration::from_secs(120);
 const QUICK_EVICTIONS: u8 = 4;
 
 /// Who is connected.
-#[derive(Debug)]
 pub struct Registry {
     rate: Rate,
     sites: Mutex<Sites>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Sites {
     places: HashMap<SiteId, Place>,
     /// How many keys were replaced since the start.
@@ -50,7 +55,6 @@ pub enum NoSeat {
 
 /// What is remembered of a site while this program runs. Only sites with a certificate get here, so that their
 /// number bounds the memory.
-#[derive(Debug)]
 struct Place {
     /// The connection that sits here, if one does.
     taken: Option<Taken>,
@@ -61,10 +65,13 @@ struct Place {
     quick_evictions: u8,
 }
 
-#[derive(Debug)]
 struct Taken {
     evicted: Arc<Notify>,
     since: Instant,
+    /// How to open streams there, once both have said hello.
+    reach: Option<Arc<Reach>>,
+    /// What the site told us of. It tells us again at each connection.
+    grants: Grants,
 }
 
 /// A connection's place; given back when dropped.
@@ -92,6 +99,26 @@ impl Registry {
         sites.replaced += 1;
         if let Some(taken) = sites.places.get(site).and_then(|place| place.taken.as_ref()) {
             taken.evicted.notify_one();
+        }
+    }
+
+    /// The way to open streams at a site that is connected, and the newest grant of it that we know.
+    pub fn reach(&self, site: &SiteId) -> Option<(Arc<Reach>, Option<GrantId>)> {
+        let sites = self.lock();
+        let taken = sites.places.get(site)?.taken.as_ref()?;
+        Some((taken.reach.clone()?, taken.grants.newest(clock::now())))
+    }
+
+    /// The live grants of a site, or of all sites; `None` when that site is not connected.
+    pub fn grants(&self, site: Option<&SiteId>, now: u64) -> Option<Vec<GrantMessage>> {
+        let sites = self.lock();
+        let of = |place: &Place| -> Vec<GrantMessage> {
+            let taken = place.taken.iter();
+            taken.flat_map(|taken| taken.grants.live(now)).map(|known| known.message.clone()).collect()
+        };
+        match site {
+            Some(site) => sites.places.get(site).filter(|place| place.taken.is_some()).map(of),
+            None => Some(sites.places.values().flat_map(of).collect()),
         }
     }
 
@@ -123,7 +150,9 @@ impl Seat {
         }
         place.bucket.take(hub.registry.rate, now);
         place.generation += 1;
-        if let Some(before) = place.taken.replace(Taken { evicted: evicted.clone(), since: now }) {
+        if let Some(before) =
+            place.taken.replace(Taken { evicted: evicted.clone(), since: now, reach: None, grants: Grants::default() })
+        {
             before.evicted.notify_one();
             let quick = now.duration_since(before.since) < QUICK;
             place.quick_evictions = if quick { place.quick_evictions.saturating_add(1) } else { 0 };
@@ -149,6 +178,38 @@ impl Seat {
     /// What everybody shares.
     pub fn hub(&self) -> &Arc<Hub> {
         &self.hub
+    }
+
+    /// Streams can be opened here from now on.
+    pub fn reachable(&self, requests: SendRequest<Bytes>) {
+        let reach = Arc::new(Reach::new(requests, self.hub.support_per_site));
+        self.taken(|taken| taken.reach = Some(reach));
+    }
+
+    /// And now not any more.
+    pub fn unreachable(&self) {
+        self.taken(|taken| taken.reach = None);
+    }
+
+    /// The site announced a grant.
+    pub fn note_grant(&self, announced: Announced) {
+        self.taken(|taken| taken.grants.note(announced, clock::now()));
+    }
+
+    /// The site said that a grant is over.
+    pub fn end_grant(&self, grant: GrantId) {
+        self.taken(|taken| taken.grants.end(grant));
+    }
+
+    /// Changes what is known of the connection that sits here, unless another took the place.
+    fn taken(&self, change: impl FnOnce(&mut Taken)) {
+        let mut sites = self.hub.registry.lock();
+        if let Some(place) = sites.places.get_mut(&self.site)
+            && place.generation == self.generation
+            && let Some(taken) = &mut place.taken
+        {
+            change(taken);
+        }
     }
 
     /// Counts one message, and says how long the site has to wait for it.

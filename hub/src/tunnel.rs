@@ -8,7 +8,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use demarc_proto::{
     CONTROL_PATH, PROTOCOL, ToAgent, ToHub, frame,
-    message::{Hello, Welcome},
+    message::{Hello, Noted, Welcome},
 };
 use h2::client::{Builder, SendRequest};
 use http::{Method, Request, StatusCode};
@@ -28,13 +28,14 @@ use crate::{
     peer::{PeerCertificate, site_dns_name},
     registry::{NoSeat, Seat},
     renew,
+    support::Announced,
 };
 
 /// The site must answer the control stream and say hello within this time.
 const HELLO: Duration = Duration::from_secs(10);
 /// A connection that ends in order has this long to say so.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// What a site may send before we have taken it out: the least that HTTP/2 knows, since reports are rare.
+/// What a site may send on a stream before we have taken it out: the least that HTTP/2 knows, since reports are rare.
 const WINDOW: u32 = 65_535;
 
 /// Looks at who comes, and lets a site with a valid key in. The tunnel then lives in a task of its own: this one
@@ -53,7 +54,9 @@ pub async fn admit(hub: &Arc<Hub>, tls: TlsStream<TcpStream>, address: SocketAdd
     let begun = Builder::new()
         .enable_push(false)
         .initial_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW)
+        // Each stream has room of its own, so that a support session that stalls holds up nobody else. A window that is
+        // not used costs nothing, and no stream exists that this side did not open.
+        .initial_connection_window_size((1 + u32::try_from(hub.support_per_site).unwrap_or(0)) * WINDOW)
         .max_send_buffer_size(64 * 1024)
         .header_table_size(0)
         .max_header_list_size(4096)
@@ -110,6 +113,7 @@ async fn live(seat: Seat, mut line: Box<Line>, streams: SendRequest<Bytes>, expi
         Ok(()) => Ended::Closed,
         Err(end) => end,
     };
+    seat.unreachable();
     if !matches!(end, Ended::Evicted | Ended::Silent) {
         // Every handle is dropped by now, so the connection says GOAWAY and closes.
         Box::pin(timeout(FAREWELL, line.finish())).await.ok();
@@ -127,7 +131,10 @@ async fn answer_messages(
     expired: bool,
 ) -> Result<(), Ended> {
     let hub = seat.hub();
-    let mut control = Box::pin(greet(seat, line, streams)).await?;
+    let mut control = Box::pin(greet(seat, line, streams.clone())).await?;
+    if !expired {
+        seat.reachable(streams);
+    }
     loop {
         let received = line
             .during(seat, async {
@@ -214,7 +221,7 @@ async fn handle(seat: &Seat, payload: &[u8], expired: bool) -> Result<ToAgent, E
         }
     };
     match message {
-        ToHub::Report(_) if expired => {
+        ToHub::Report(_) | ToHub::Grant(_) | ToHub::GrantEnded(_) if expired => {
             warn!(%site, "closing a tunnel: its certificate has ended, and it may only renew");
             Err(Ended::Expired)
         }
@@ -226,6 +233,21 @@ async fn handle(seat: &Seat, payload: &[u8], expired: bool) -> Result<ToAgent, E
             warn!(%site, %error, "closing a tunnel: no new certificate");
             if matches!(error, renew::RenewError::Store(_)) { Ended::Store } else { Ended::Garbage }
         }),
+        ToHub::Grant(message) => {
+            let announced = Announced::read(message, site).map_err(|error| {
+                warn!(%site, %error, "closing a tunnel");
+                Ended::Garbage
+            })?;
+            let grant = announced.grant.id;
+            info!(%site, %grant, scope = %announced.grant.scope, until = announced.grant.until, "a support grant");
+            seat.note_grant(announced);
+            Ok(ToAgent::Noted(Noted { grant }))
+        }
+        ToHub::GrantEnded(ended) => {
+            info!(%site, grant = %ended.grant, "a support grant is over");
+            seat.end_grant(ended.grant);
+            Ok(ToAgent::Noted(Noted { grant: ended.grant }))
+        }
         ToHub::Hello(_) => {
             warn!(%site, "closing a tunnel: a second Hello");
             Err(Ended::Garbage)

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    ca::Authority, clock, config::Config, hub::Hub, keys, presence, server::Server, store::Store,
+    ca::Authority, clock, config::Config, hub::Hub, keys, presence, server::Server, store::Store, support::Socket,
     tls::ServerCertificate,
 };
 
@@ -47,6 +47,9 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     )?;
     let hub = Arc::new(Hub::new(config, store.clone(), authority, receipt_key));
     let server = Server::bind(config, hub.clone(), certificate)?;
+    let socket = Socket::bind(&config.data_dir)
+        .with_context(|| format!("cannot make support.sock in {}", config.data_dir.display()))?;
+    hub.tasks.spawn(socket.serve(hub.clone()));
     // Only now: a second hub, started by mistake, has failed on the port before it says who is connected.
     store.start_node(presence::NODE, clock::now()).await?;
     let address = server.address().context("cannot tell where the hub listens")?;

@@ -10,14 +10,16 @@ use demarc_proto::{
     frame,
     message::{Hello, Renew, ReportMessage},
     report::{Destination, DestinationGroup, Mechanism, SecondsGroup, VolumeGroup},
+    support::SUPPORT_PATH,
     token::EnrollmentToken,
 };
 use futures_util::{SinkExt, StreamExt};
-use h2::{RecvStream, SendStream};
+use h2::{RecvStream, SendStream, server::SendResponse};
+use http::{Request, Response, StatusCode};
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
-use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
+use tokio::{net::TcpStream, sync::mpsc, task::JoinHandle, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::codec::Framed;
 
@@ -104,25 +106,94 @@ pub struct Tunnel {
     pub receive: RecvStream,
     buffer: BytesMut,
     pub connection: JoinHandle<Result<(), h2::Error>>,
+    /// Support streams that the hub opened.
+    pub asked: mpsc::UnboundedReceiver<Asked>,
+}
+
+/// A support stream that the hub opened; no answer was given yet.
+pub struct Asked {
+    pub path: String,
+    pub from_hub: RecvStream,
+    pub respond: SendResponse<Bytes>,
+}
+
+impl Asked {
+    pub fn refuse(mut self, status: StatusCode) {
+        self.respond.send_response(Response::builder().status(status).body(()).unwrap(), true).unwrap();
+    }
+
+    pub fn accept(mut self) -> Session {
+        let to_hub = self.respond.send_response(Response::new(()), false).unwrap();
+        Session { from_hub: self.from_hub, to_hub }
+    }
+}
+
+/// A support stream that was let in.
+pub struct Session {
+    pub from_hub: RecvStream,
+    pub to_hub: SendStream<Bytes>,
+}
+
+impl Session {
+    /// The next bytes; `None` at the end, an error when the hub gave the stream up.
+    pub async fn hear(&mut self) -> Option<Result<Bytes, h2::Error>> {
+        loop {
+            let data = soon(self.from_hub.data()).await?;
+            if let Ok(data) = &data {
+                self.from_hub.flow_control().release_capacity(data.len()).unwrap();
+            }
+            // The end comes with a frame of its own, which may be empty.
+            if !data.as_ref().is_ok_and(Bytes::is_empty) {
+                return Some(data);
+            }
+        }
+    }
+
+    pub async fn say(&mut self, bytes: Bytes) {
+        say(&mut self.to_hub, bytes).await;
+    }
+}
+
+/// Sends as fast as the hub takes it.
+pub async fn say(to_hub: &mut SendStream<Bytes>, mut bytes: Bytes) {
+    while !bytes.is_empty() {
+        to_hub.reserve_capacity(bytes.len());
+        while to_hub.capacity() == 0 {
+            soon(std::future::poll_fn(|context| to_hub.poll_capacity(context))).await.unwrap().unwrap();
+        }
+        let room = to_hub.capacity().min(bytes.len());
+        to_hub.send_data(bytes.split_to(room), false).unwrap();
+    }
 }
 
 impl Tunnel {
     /// Up to the open control stream; nothing is said on it yet.
     pub async fn silent(hub: &Hub, site: Option<&Site>) -> Option<Self> {
         let tls = tls(hub, ALPN_TUNNEL, site).await.ok()?;
-        let mut connection = soon(h2::server::handshake(tls)).await.ok()?;
+        let mut builder = h2::server::Builder::new();
+        // As the real one: room for the control stream, four sessions, and one more to be refused.
+        builder.initial_window_size(64 * 1024).initial_connection_window_size(6 * 64 * 1024).max_concurrent_streams(6);
+        let mut connection = soon(builder.handshake(tls)).await.ok()?;
         let (request, mut respond) = soon(connection.accept()).await?.ok()?;
         assert_eq!(request.uri().path(), CONTROL_PATH);
         assert_eq!(request.method(), http::Method::POST);
         let send = respond.send_response(http::Response::new(()), false).ok()?;
+        let (asks, asked) = mpsc::unbounded_channel();
         let connection = tokio::spawn(async move {
-            match connection.accept().await {
-                Some(Ok(_)) => panic!("the hub opened a second stream"),
-                Some(Err(error)) => Err(error),
-                None => Ok(()),
+            loop {
+                let (request, respond): (Request<RecvStream>, _) = match connection.accept().await {
+                    Some(Ok(stream)) => stream,
+                    Some(Err(error)) => return Err(error),
+                    None => return Ok(()),
+                };
+                assert_eq!(request.method(), http::Method::POST);
+                let path = request.uri().path().to_owned();
+                assert!(path.starts_with(SUPPORT_PATH), "the hub opened a stream for {path}");
+                // A test that does not look does not answer either.
+                let _ = asks.send(Asked { path, from_hub: request.into_body(), respond });
             }
         });
-        Some(Self { send, receive: request.into_body(), buffer: BytesMut::new(), connection })
+        Some(Self { send, receive: request.into_body(), buffer: BytesMut::new(), connection, asked })
     }
 
     /// With Hello and Welcome exchanged.

@@ -9,4 +9,5 @@ mod enrollment;
 mod hub;
 mod lifecycle;
 mod reports;
+mod support;
 mod tunnels;

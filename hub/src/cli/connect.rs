@@ -1,0 +1,120 @@
+//! `demarc-hub connect`: standard input and output, connected to a session at a site.
+
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+    net::Shutdown,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    path::Path,
+    process, thread,
+    time::Duration,
+};
+
+use anyhow::{Context, anyhow, bail};
+use demarc_proto::{SiteId, support::GrantId};
+use rustix::event::{PollFd, PollFlags, poll};
+
+use crate::support::{Answer, Ask, Said, short};
+
+/// So much is moved at a time.
+const CHUNK: usize = 64 * 1024;
+/// The hub asks the site, which has 20 seconds to answer.
+const PATIENCE: Duration = Duration::from_secs(45);
+
+/// Asks the hub that runs here. The connection is of use afterwards only when a session was asked for.
+pub(super) fn ask(socket: &Path, ask: &Ask) -> anyhow::Result<(Said, UnixStream)> {
+    let hub = short(socket).and_then(|(name, _directory)| UnixStream::connect(name)).map_err(|error| {
+        let socket = socket.display();
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                anyhow!("no hub runs here: nobody answers at {socket}")
+            }
+            io::ErrorKind::PermissionDenied => {
+                anyhow!("you are not allowed to use {socket}: run this as the user of the hub (sudo -u …)")
+            }
+            _ => anyhow!("cannot reach the hub at {socket}: {error}"),
+        }
+    })?;
+    hub.set_read_timeout(Some(PATIENCE))?;
+    let mut question = serde_json::to_vec(ask)?;
+    question.push(b'\n');
+    (&hub).write_all(&question).context("the hub went away")?;
+    let answer = read_line(&hub).context("the hub went away")?;
+    hub.set_read_timeout(None)?;
+    match serde_json::from_slice(&answer) {
+        Ok(Answer::Ok(said)) => Ok((said, hub)),
+        Ok(Answer::Error(words)) => bail!(words),
+        Err(_) => bail!("the hub gave no answer that this version knows"),
+    }
+}
+
+/// Reads one line and nothing behind it: that belongs to the session.
+fn read_line(hub: &UnixStream) -> io::Result<Vec<u8>> {
+    // A peek tells how much of what is there belongs to the line.
+    let mut line = Vec::new();
+    loop {
+        let mut ahead = [0; 4096];
+        let (length, _) = rustix::net::recv(hub, &mut ahead, rustix::net::RecvFlags::PEEK)?;
+        if length == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let end = ahead[..length].iter().position(|byte| *byte == b'\n');
+        let taken = end.map_or(length, |end| end + 1);
+        (&mut &*hub).read_exact(&mut ahead[..taken])?;
+        line.extend_from_slice(&ahead[..taken]);
+        if end.is_some() {
+            return Ok(line);
+        }
+    }
+}
+
+pub(super) fn run(socket: &Path, site: &SiteId, grant: Option<GrantId>) -> anyhow::Result<()> {
+    let (_, hub) = ask(socket, &Ask::Connect { connect: site.clone(), grant })?;
+    // Files of our own: those of the standard library collect lines, and a session is no lines.
+    let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let output: OwnedFd = io::stdout().as_fd().try_clone_to_owned()?;
+    let (to_hub, listener) = (hub.try_clone()?, output.try_clone()?);
+    thread::spawn(move || {
+        copy(input, &to_hub).ok();
+        // The site is told that nothing more will come, and may still answer; when nobody is left to read that, it is
+        // over, though the site may be silent for ever.
+        to_hub.shutdown(Shutdown::Write).ok();
+        wait_until_nobody_reads(&listener);
+        process::exit(0);
+    });
+    match copy(&hub, File::from(output)) {
+        // Whoever started us has ended first.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        copied => copied.with_context(|| format!("the session at {site} was cut off")),
+    }
+}
+
+fn copy(mut from: impl Read, mut to: impl Write) -> io::Result<()> {
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(length) => to.write_all(&buffer[..length])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Waits until the other end of a pipe or socket is closed. A file has no other end, and then this waits for ever.
+fn wait_until_nobody_reads(output: &OwnedFd) {
+    loop {
+        // Without any event named, the kernel tells of errors and of hanging up alone.
+        let mut wanted = [PollFd::new(output, PollFlags::empty())];
+        match poll(&mut wanted, None) {
+            Ok(_) if wanted[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) => return,
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(_) => loop {
+                thread::park();
+            },
+        }
+    }
+}
