@@ -94,12 +94,8 @@ impl Server {
             let Some(accepted) = stop.run_until_cancelled(self.listener.accept()).await else { break };
             match accepted {
                 Ok((socket, address)) => {
-                    let visitor = Visitor {
-                        hub: self.hub.clone(),
-                        tls: self.tls.clone(),
-                        pages: pages.clone(),
-                        address,
-                    };
+                    let visitor =
+                        Visitor { hub: self.hub.clone(), tls: self.tls.clone(), pages: pages.clone(), address };
                     // Seated here: were it left to the task, a full house of guests whose tasks did not run yet would
                     // look as if nobody could be sent away.
                     let slot = self.pending.seat(room, SILENCE);

@@ -109,7 +109,8 @@ impl Report {
             }
             let mut seen = BTreeSet::new();
             while let Some(group) = groups.next_if(|group| group.from_hour == from_hour) {
-                if group.hours != hours || group.cells.is_empty() || !group.cells.iter().all(|cell| seen.insert(*cell)) {
+                if group.hours != hours || group.cells.is_empty() || !group.cells.iter().all(|cell| seen.insert(*cell))
+                {
                     return Err(split);
                 }
                 sum += self.at_floor("volume", group.calls)?;
@@ -204,10 +205,20 @@ mod tests {
         assert_eq!(broken(|r| r.talk[0].from_seconds = 1), ReportFault::NotASplit { table: "talk" });
         assert_eq!(broken(|r| r.talk[0].to_seconds = Some(7)), ReportFault::NotASplit { table: "talk" });
         assert_eq!(broken(|r| r.wait.clear()), ReportFault::NotASplit { table: "wait" });
-        assert_eq!(broken(|r| { r.volume[0].cells.pop(); }), ReportFault::NotASplit { table: "volume" });
+        assert_eq!(
+            broken(|r| {
+                r.volume[0].cells.pop();
+            }),
+            ReportFault::NotASplit { table: "volume" }
+        );
         assert_eq!(broken(|r| r.volume[0].hours = 2), ReportFault::NotASplit { table: "volume" });
         assert_eq!(broken(|r| r.volume.push(r.volume[0].clone())), ReportFault::NotASplit { table: "volume" });
-        assert_eq!(broken(|r| { r.destination[0].classes.pop(); }), ReportFault::NotASplit { table: "destination" });
+        assert_eq!(
+            broken(|r| {
+                r.destination[0].classes.pop();
+            }),
+            ReportFault::NotASplit { table: "destination" }
+        );
     }
 
     #[test]

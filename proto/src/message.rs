@@ -118,7 +118,8 @@ mod tests {
         expect![[r#"{"type":"Hello","protocol":1,"version":[0,1,0],"schemas":[1]}"#]]
             .assert_eq(&serde_json::to_string(&hello).unwrap());
         let report = ToHub::Report(ReportMessage { site: "site-one".parse().unwrap(), body: "{} ".into() });
-        expect![[r#"{"type":"Report","site":"site-one","body":"{} "}"#]].assert_eq(&serde_json::to_string(&report).unwrap());
+        expect![[r#"{"type":"Report","site":"site-one","body":"{} "}"#]]
+            .assert_eq(&serde_json::to_string(&report).unwrap());
         let refused = ToAgent::Refused(Refused { report: None, reason: RefusedReason::OtherSite });
         expect![[r#"{"type":"Refused","reason":"other_site"}"#]].assert_eq(&serde_json::to_string(&refused).unwrap());
     }
@@ -134,6 +135,11 @@ mod tests {
         ] {
             assert!(serde_json::from_str::<ToAgent>(bad).is_err(), "{bad}");
         }
-        assert!(serde_json::from_str::<ToHub>(r#"{"type":"Hello","protocol":1,"version":[0,1,0],"schemas":[1],"host":"pbx"}"#).is_err());
+        assert!(
+            serde_json::from_str::<ToHub>(
+                r#"{"type":"Hello","protocol":1,"version":[0,1,0],"schemas":[1],"host":"pbx"}"#
+            )
+            .is_err()
+        );
     }
 }
