@@ -168,7 +168,9 @@ impl Collector {
                     more |= portion.more;
                     self.stale |= portion.moved;
                 }
-                Err(FeedError::Source(TailError::NotReachable { .. })) if feed.came_later() => return Err(NotReachable),
+                Err(FeedError::Source(TailError::NotReachable { .. })) if feed.came_later() => {
+                    return Err(NotReachable);
+                }
                 Err(FeedError::Source(_)) => self.stale = true,
                 Err(FeedError::Store(error)) => {
                     self.stale = true;

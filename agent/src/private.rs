@@ -45,6 +45,9 @@ mod tests {
 
     #[test]
     fn debug_prints_only_the_type() {
-        assert_eq!(format!("{:?}", (Extension::new("1001"), Trunk::new("t"), Queue::new("q"))), "(Extension, Trunk, Queue)");
+        assert_eq!(
+            format!("{:?}", (Extension::new("1001"), Trunk::new("t"), Queue::new("q"))),
+            "(Extension, Trunk, Queue)"
+        );
     }
 }

@@ -63,7 +63,8 @@ class Agent:
 
     def connected(self):
         """Whether the hub has answered on the tunnel; false too while the daemon does not answer yet."""
-        linked = json.loads(self.command("status", "--json")).get("linked")
+        daemon = json.loads(self.command("status", "--json")).get("daemon")
+        linked = daemon and daemon.get("linked")
         return bool(linked and linked["connected"])
 
     def add_calls(self, count, number):

@@ -8,6 +8,8 @@ import time
 
 # A report fills at least 4 KiB; nothing else that an agent sends is nearly as long.
 REPORT = 3500
+# An HTTP/2 ping or its answer (17 bytes) as a TLS 1.3 record (22 more).
+PING = 39
 
 
 class Relay(threading.Thread):
@@ -33,8 +35,10 @@ class Relay(threading.Thread):
         self.join(5)
 
     def last_byte(self, since, connections):
-        """How long after that moment the last byte passed on the first so many connections; 0 if none did."""
-        times = [when for number, when, _ in self.passed if number < connections and when > since]
+        """How long after that moment the last byte passed on the first so many connections; 0 if none did.
+
+        Pings do not count: a tunnel that stays on is kept alive."""
+        times = [when for number, when, n in self.passed if number < connections and when > since and n != PING]
         return max(times, default=since) - since
 
     def bytes_between(self, since, until, from_connection=0):

@@ -57,15 +57,7 @@ impl Feed {
         let position = store.source_position(path)?;
         let unheard_of = position.is_none();
         let tail = Tail::new(path, zone, position);
-        Ok(Self {
-            path: path.to_owned(),
-            tail,
-            imports: None,
-            backlog: true,
-            unheard_of,
-            trouble: None,
-            looked: false,
-        })
+        Ok(Self { path: path.to_owned(), tail, imports: None, backlog: true, unheard_of, trouble: None, looked: false })
     }
 
     /// Whether another start could reach a file that this process may not open: one that came to its place since this
@@ -85,12 +77,7 @@ impl Feed {
     ///
     /// # Errors
     /// See [`FeedError`]. Nothing of the portion is in the store then, and it is read again.
-    pub fn pump(
-        &mut self,
-        store: &mut Store,
-        rules: &CallRules,
-        reportable_from: u64,
-    ) -> Result<Portion, FeedError> {
+    pub fn pump(&mut self, store: &mut Store, rules: &CallRules, reportable_from: u64) -> Result<Portion, FeedError> {
         let from = if self.backlog { reportable_from } else { 0 };
         match self.take_portion(store, rules, from) {
             Ok(portion) => {

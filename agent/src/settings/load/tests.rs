@@ -165,7 +165,10 @@ fn sources_are_checked_together() {
 #[test]
 fn what_is_no_toml_has_a_place_too() {
     wrong("[stats\nupload = true\n", expect!["A/demarc.toml:1:7: unclosed table, expected `]`"]);
-    wrong("[stats]\nupload = \n", expect!["A/demarc.toml:2:10: stats.upload: string values must be quoted, expected literal string"]);
+    wrong(
+        "[stats]\nupload = \n",
+        expect!["A/demarc.toml:2:10: stats.upload: string values must be quoted, expected literal string"],
+    );
     wrong("[stats]\nupload = true\nupload = false\n", expect!["A/demarc.toml:3:1: stats.upload: duplicate key"]);
 }
 
