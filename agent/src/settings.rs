@@ -229,7 +229,9 @@ fn default_asterisk() -> PathBuf {
 }
 
 fn default_logs() -> Vec<PathBuf> {
-    ["/var/log/asterisk/full", "/var/log/asterisk/messages.log", "/var/log/asterisk/messages"].map(PathBuf::from).to_vec()
+    ["/var/log/asterisk/full", "/var/log/asterisk/messages.log", "/var/log/asterisk/messages"]
+        .map(PathBuf::from)
+        .to_vec()
 }
 
 fn default_international() -> Vec<String> {

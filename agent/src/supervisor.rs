@@ -185,7 +185,9 @@ impl Supervisor {
         }
         match self.ending {
             // The link goes first: what it still hears from the hub has to reach the ledger.
-            Some(_) if self.link.is_empty() && self.sessions.is_empty() => self.collector.stop(ToCollector::Stop, GRACE, now),
+            Some(_) if self.link.is_empty() && self.sessions.is_empty() => {
+                self.collector.stop(ToCollector::Stop, GRACE, now)
+            }
             Some(_) => {}
             None if self.collector.may_start(now) => {
                 let profile = layout::collector(&self.ground, &self.loaded.settings);

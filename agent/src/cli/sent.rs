@@ -273,7 +273,9 @@ fn words(about: &About) -> String {
             let by = serde_json::json!(by);
             format!("{switch} from {} to {} by {}", on(*from), on(*to), by.as_str().unwrap_or_default())
         }
-        About::Grant { grant, scope, until } => format!("{grant} for {scope} until {}", crate::gate::entry::utc(*until)),
+        About::Grant { grant, scope, until } => {
+            format!("{grant} for {scope} until {}", crate::gate::entry::utc(*until))
+        }
         About::GrantEnded { grant, end } => format!("{grant}: {}", end.in_words()),
         About::SessionBegan { session } => session.to_string(),
         About::Session { session, end, head } => format!("{session}: {}; recording {head}", end.in_words()),
