@@ -1,13 +1,15 @@
 //! What each process may do, enforced by the kernel: an allowlist of files (Landlock), a filter of system calls
 //! (seccomp), and no privileges to gain.
 //!
-//! Four kinds of process are confined, each by the grants of [`layout`]:
+//! Six kinds of process are confined, each by the grants of [`layout`]:
 //!
 //! * the **collector** reads call records and writes the store and the outbox; it cannot make an internet socket;
 //! * the **link** reads the outbox and its own keys and connects to one port; it cannot open a call record;
 //! * the **supervisor** may do what its children may, because a Landlock domain can only get narrower, plus start
 //!   its own program; it makes no connection itself;
-//! * a **command** (`demarc report` and its like) reads and writes the state directory and the files it was given.
+//! * a **command** (`demarc report` and its like) reads and writes the state directory and the files it was given;
+//! * the worker of a support **session** gets what the scope of its grant needs, and nothing of ours;
+//! * the **shell** that a session starts gets less than its worker, which it can neither signal nor look into ([`shell`]).
 //!
 //! Nothing is ever denied by name: what is not granted is closed, wherever recordings may lie. What a domain was
 //! granted is fixed when it is entered. A setting that needs more than the running supervisor holds therefore waits
@@ -25,10 +27,12 @@ mod privileges;
 pub mod probe;
 pub mod prove;
 mod rules;
+pub mod shell;
 mod syscalls;
 
 use std::{io, path::PathBuf};
 
+use demarc_proto::support::Scope;
 use serde::{Deserialize, Serialize};
 
 use crate::ipc::Confined;
@@ -47,6 +51,8 @@ pub enum Subject {
     Link,
     /// Speaks SSH with a support engineer.
     Session,
+    /// What a support engineer has a session start.
+    Shell,
     /// A short-lived command.
     Command,
 }
@@ -59,6 +65,7 @@ impl Subject {
             Self::Collector => "collector",
             Self::Link => "link",
             Self::Session => "session",
+            Self::Shell => "shell",
             Self::Command => "command",
         }
     }
@@ -74,10 +81,16 @@ pub enum Access {
     Read,
     /// Read, write, make, truncate and remove files; no directories, no sockets, no links.
     Own,
+    /// Read, write, make and remove files, directories, pipes and symbolic links.
+    Scratch,
     /// Read a program and start it.
     Execute,
+    /// Read files, list directories, and start programs.
+    Programs,
     /// Read and write what is there, such as `/dev/null`.
     Device,
+    /// Use terminals, and make them.
+    Terminal,
     /// Remove files.
     Remove,
     /// Connect to the unix sockets that lie there.
@@ -87,7 +100,12 @@ pub enum Access {
 impl Access {
     /// Whether a file there can be opened for reading.
     pub fn reads(self) -> bool {
-        matches!(self, Self::Read | Self::Own | Self::Execute | Self::Device)
+        match self {
+            Self::List | Self::Remove | Self::Connect => false,
+            Self::Read | Self::Own | Self::Scratch | Self::Execute | Self::Programs | Self::Device | Self::Terminal => {
+                true
+            }
+        }
     }
 }
 
@@ -112,6 +130,8 @@ impl Grant {
 pub struct Profile {
     /// Whose it is.
     pub subject: Subject,
+    /// What was granted to support, for a session and its shell.
+    pub scope: Option<Scope>,
     /// The Landlock version to use: what [`probe::landlock`] showed to work; absent where none does.
     pub landlock: Option<u32>,
     /// Whether to go on without Landlock, and with a canary that opens: `confinement = "best-effort"`.
@@ -207,7 +227,7 @@ pub fn enter(profile: &Profile) -> Result<Confined, ConfineError> {
         None => return Err(ConfineError::NoLandlock { subject }),
     }
     privileges::drop_capabilities(profile.subject).map_err(|source| ConfineError::Privileges { subject, source })?;
-    let seccomp = match syscalls::enforce(profile.subject) {
+    let seccomp = match syscalls::enforce(profile) {
         Ok(()) => true,
         Err(source) if profile.best_effort => {
             gaps.push(format!("System calls of the {subject} are not filtered: {source}."));

@@ -16,6 +16,7 @@ use demarc_proto::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    confine::Profile,
     gate::entry::LineHash,
     settings::{Pbx, Secret},
     state::Site,
@@ -212,6 +213,8 @@ pub struct SessionSettings {
     pub authorities: Vec<String>,
     /// What confines the worker: it stands in the recording.
     pub confined: Confined,
+    /// What confines the shell, and each command, in the scope `shell`: see [`crate::confine::shell::prepare`].
+    pub programs: Option<Profile>,
     /// The one directory where the session may write.
     pub scratch: PathBuf,
     /// The shell.

@@ -81,7 +81,7 @@ pub fn run(args: &DoctorArgs, config: &Path, loaded: &Loaded) -> anyhow::Result<
     // As the daemon's user: what root can read tells nothing about what the daemon can.
     state.become_owner()?;
     let config = std::path::absolute(config)?;
-    let ground = Ground::survey(&loaded.settings)?;
+    let ground = Ground::survey(&loaded.settings, &config)?;
     let checks = checks::all(loaded, &state, &ground);
     let proofs = proofs::all(loaded, &config, &state, &ground)?;
     let good =

@@ -6,13 +6,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use demarc_proto::support::Scope;
+mod session;
+mod trees;
 
 use super::{Access, Grant, Profile, Subject, canary, known, probe};
 use crate::{
     settings::{Confinement, Settings, Source},
     state::StateDir,
 };
+
+pub use session::{is_open, session, shell, waits_for_restart};
 
 /// The link's private key: the one file of the link that the collector proves it cannot open.
 const LINK_KEY: &str = "key.pem";
@@ -34,7 +37,7 @@ const ZONES: &[&str] = &["/etc/localtime", "/etc/timezone", "/usr/share/zoneinfo
 const MOST_ENTRIES: usize = 10_000;
 
 /// What is true of this machine, found out while the process could still look everywhere.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ground {
     /// The version of Landlock that works.
     pub landlock: Option<u32>,
@@ -42,6 +45,14 @@ pub struct Ground {
     pub program: Vec<Grant>,
     /// One recording out of each tree that has any.
     pub recordings: Vec<PathBuf>,
+    /// The config file.
+    pub config: Option<PathBuf>,
+    /// What must stay shut in trees of the system.
+    pub shut: trees::Shut,
+    /// Programs and libraries of the system, for sessions. Empty where support could not be let in.
+    pub system: Vec<Grant>,
+    /// The files in `/etc` that everybody may read, for sessions.
+    pub etc: Vec<Grant>,
 }
 
 impl Ground {
@@ -50,19 +61,26 @@ impl Ground {
     /// # Errors
     /// When no child can be made to try Landlock.
     pub fn of_the_kernel() -> io::Result<Self> {
-        Ok(Self { landlock: probe::landlock()?, program: Vec::new(), recordings: Vec::new() })
+        Ok(Self { landlock: probe::landlock()?, ..Self::default() })
     }
 
     /// Looks around. Call it while the process has one thread and is not confined.
     ///
     /// # Errors
     /// When no child can be made to try Landlock.
-    pub fn survey(settings: &Settings) -> io::Result<Self> {
-        Ok(Self {
+    pub fn survey(settings: &Settings, config: &Path) -> io::Result<Self> {
+        let ground = Self {
             landlock: probe::landlock()?,
             program: program(),
             recordings: known::first_files(&settings.recordings.paths),
-        })
+            config: Some(config.to_owned()),
+            ..Self::default()
+        };
+        if !is_open(settings) {
+            return Ok(ground);
+        }
+        let shut = trees::Shut::survey(settings, config);
+        Ok(Self { system: trees::system(&shut), etc: trees::etc(&shut), shut, ..ground })
     }
 }
 
@@ -81,6 +99,7 @@ pub fn supervisor(ground: &Ground, settings: &Settings, config: &Path) -> Profil
     grants.extend(devices());
     grants.extend(ZONES.iter().map(|path| Grant::new(path, Access::Read)));
     grants.extend(resolver(true));
+    grants.extend(session::supervisors(ground, settings));
     for (file, what) in files_replaced_by_rename(settings, config) {
         let Some(directory) = file.parent() else { continue };
         let real = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
@@ -147,16 +166,6 @@ pub fn link(ground: &Ground, settings: &Settings, config: &Path, port: u16) -> P
     profile
 }
 
-/// The profile of a session's worker.
-///
-/// # Errors
-/// When this machine cannot confine the scope as it must be, in words.
-pub fn session(ground: &Ground, settings: &Settings, _scope: Scope, scratch: &Path) -> Result<Profile, String> {
-    let mut grants = vec![Grant::new(scratch, Access::Own)];
-    grants.extend(devices());
-    Ok(profile(Subject::Session, ground, settings, grants, Vec::new()))
-}
-
 /// The profile of a short-lived command that works on the state directory and on files that it has opened already.
 pub fn command(ground: &Ground, settings: &Settings) -> Profile {
     let state = StateDir::new(&settings.state_dir);
@@ -194,6 +203,7 @@ pub fn resolver_identity() -> Vec<Option<(u64, u64)>> {
 fn profile(subject: Subject, ground: &Ground, settings: &Settings, grants: Vec<Grant>, gaps: Vec<String>) -> Profile {
     Profile {
         subject,
+        scope: None,
         landlock: ground.landlock,
         best_effort: settings.confinement == Confinement::BestEffort,
         grants,
@@ -238,6 +248,10 @@ fn files_replaced_by_rename(settings: &Settings, config: &Path) -> Vec<(PathBuf,
         files.push((real, "config file"));
     }
     files.extend(settings.pbx.source.iter().map(|Source::AsteriskCsv { path, .. }| (path.clone(), "call record file")));
+    if is_open(settings) {
+        let logs = settings.support.logs.iter().filter(|path| path.parent().is_some_and(Path::is_dir));
+        files.extend(logs.map(|path| (path.clone(), "log file")));
+    }
     files
 }
 
@@ -282,8 +296,16 @@ fn named_like(file: &Path, access: Access) -> Vec<Grant> {
 /// Whether a directory that the supervisor may read holds a directory, other than those of the state directory.
 fn holds_more(directory: &Path, settings: &Settings, config: &Path) -> bool {
     let state = StateDir::new(fs::canonicalize(&settings.state_dir).unwrap_or_else(|_| settings.state_dir.clone()));
-    let mut ours: BTreeSet<PathBuf> =
-        [state.collector(), state.outbox(), state.link(), state.site(), state.canary()].into();
+    let mut ours: BTreeSet<PathBuf> = [
+        state.collector(),
+        state.outbox(),
+        state.link(),
+        state.site(),
+        state.support(),
+        state.scratch(),
+        state.canary(),
+    ]
+    .into();
     ours.insert(state.root().to_owned());
     let replaced = files_replaced_by_rename(settings, config);
     ours.extend(replaced.iter().filter_map(|(file, _)| fs::canonicalize(file.parent()?).ok()));

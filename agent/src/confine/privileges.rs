@@ -15,12 +15,15 @@ pub(super) fn harden() -> io::Result<()> {
     Ok(rustix::thread::set_no_new_privs(true)?)
 }
 
-/// Root without its powers: the collector keeps the one to read call records that belong to the PBX (and the
-/// supervisor keeps it for the collector); everybody else keeps none.
+/// Root without its powers: the collector keeps the one to read call records that belong to the PBX, a session and its
+/// shell keep it for log and config files, the supervisor keeps it for them; everybody else keeps none. What may be read
+/// is decided by the file rules before that.
+///
+/// It allocates nothing, so that it may be called between fork and exec.
 pub(super) fn drop_capabilities(subject: Subject) -> io::Result<()> {
     let keep = match subject {
-        Subject::Supervisor | Subject::Collector => CapabilitySet::DAC_READ_SEARCH,
-        Subject::Link | Subject::Command | Subject::Session => CapabilitySet::empty(),
+        Subject::Supervisor | Subject::Collector | Subject::Session | Subject::Shell => CapabilitySet::DAC_READ_SEARCH,
+        Subject::Link | Subject::Command => CapabilitySet::empty(),
     };
     let now = rustix::thread::capabilities(None)?;
     if now.effective.contains(CapabilitySet::SETPCAP) {

@@ -69,6 +69,7 @@ fn try_versions(listener: Option<&TcpListener>) -> u32 {
     let enforced = (1..=reported().min(NEWEST)).rev().find(|version| {
         let profile = Profile {
             subject: Subject::Link,
+            scope: None,
             landlock: Some(*version),
             best_effort: false,
             // Something must be granted, for a ruleset that grants nothing is easier to get right.

@@ -2,14 +2,20 @@
 
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, NetPort, PathBeneath, PathFd, Ruleset,
-    RulesetAttr, RulesetCreatedAttr, RulesetError, Scope,
+    RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
 };
 
 use super::{Access, Profile};
 
-/// Puts the grants in force for this thread and those it starts later. Everything that this version of Landlock can
-/// restrict is restricted; a kernel that does less than the probe saw is an error.
+/// Puts the grants in force for this thread and those it starts later.
 pub(super) fn enforce(profile: &Profile, version: u32) -> Result<(), RulesetError> {
+    prepare(profile, version)?.restrict_self()?;
+    Ok(())
+}
+
+/// The grants as a ruleset that is not in force yet. Everything that this version of Landlock can restrict is restricted;
+/// a kernel that does less than the probe saw is an error.
+pub(super) fn prepare(profile: &Profile, version: u32) -> Result<RulesetCreated, RulesetError> {
     let abi = ABI::from(i32::try_from(version).unwrap_or(i32::MAX));
     let mut ruleset =
         Ruleset::default().set_compatibility(CompatLevel::HardRequirement).handle_access(AccessFs::from_all(abi))?;
@@ -39,8 +45,7 @@ pub(super) fn enforce(profile: &Profile, version: u32) -> Result<(), RulesetErro
             ruleset = ruleset.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
         }
     }
-    ruleset.restrict_self()?;
-    Ok(())
+    Ok(ruleset)
 }
 
 fn rights(access: Access) -> BitFlags<AccessFs> {
@@ -55,6 +60,16 @@ fn rights(access: Access) -> BitFlags<AccessFs> {
                 | AccessFs::RemoveFile
                 | AccessFs::Truncate
         }
+        Access::Scratch => {
+            rights(Access::Own)
+                | AccessFs::MakeDir
+                | AccessFs::RemoveDir
+                | AccessFs::MakeSym
+                | AccessFs::MakeFifo
+                | AccessFs::Refer
+        }
+        Access::Programs => AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute,
+        Access::Terminal => AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::ReadDir | AccessFs::IoctlDev,
         Access::Execute => AccessFs::ReadFile | AccessFs::Execute,
         Access::Device => AccessFs::ReadFile | AccessFs::WriteFile,
         Access::Remove => AccessFs::RemoveFile.into(),

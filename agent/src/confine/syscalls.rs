@@ -7,7 +7,9 @@ use seccompiler::{
     SeccompRule, sock_filter,
 };
 
-use super::Subject;
+mod session;
+
+use super::{Profile, Subject};
 
 /// What nobody here needs, and what helps whoever broke in: looking into other processes, changing mounts and
 /// namespaces, loading code into the kernel, opening files by handle past the file rules, and io_uring, whose
@@ -70,30 +72,53 @@ const PROTOCOL: u8 = 2;
 /// The bits of a socket's type beside `SOCK_NONBLOCK` and `SOCK_CLOEXEC`.
 const TYPE_MASK: u64 = 0xf;
 
-/// Puts the subject's filters in force for this thread and those it starts later.
-pub(super) fn enforce(subject: Subject) -> Result<(), seccompiler::Error> {
+/// Puts the profile's filters in force for this thread and those it starts later.
+pub(super) fn enforce(profile: &Profile) -> Result<(), seccompiler::Error> {
+    filters(profile)?.iter().try_for_each(|filter| seccompiler::apply_filter(filter))
+}
+
+/// The profile's filters, in the order in which they are put in force.
+pub(super) fn filters(profile: &Profile) -> Result<Vec<BpfProgram>, BackendError> {
+    let subject = profile.subject;
+    let mut filters = Vec::new();
     let mut refused = deny_always(NEVER);
     let is_role = matches!(subject, Subject::Collector | Subject::Link);
     if is_role {
-        refused.extend(deny_always(&[libc::SYS_execve, libc::SYS_execveat]));
+        refused.extend(no_programs()?);
         refused.extend(deny_always(&[libc::SYS_listen, libc::SYS_accept, libc::SYS_accept4]));
-        // A thread is welcome, a process is not.
-        let thread = SeccompCmpOp::MaskedEq(libc::CLONE_THREAD as u64);
-        refused.insert(libc::SYS_clone, vec![rule(&[(0, SeccompCmpArgLen::Qword, thread, 0)])?]);
-        #[cfg(target_arch = "x86_64")]
-        refused.extend(deny_always(&[libc::SYS_fork, libc::SYS_vfork]));
-        // Its flags lie in memory, where a filter cannot look; the C library then falls back to `clone`.
-        install(deny_always(&[libc::SYS_clone3]), libc::ENOSYS)?;
+        filters.push(no_clone3()?);
     }
-    install(refused, libc::EPERM)?;
+    if matches!(subject, Subject::Session | Subject::Shell) {
+        refused.extend(session::refused(profile)?);
+        filters.push(no_clone3()?);
+    }
+    filters.push(filter(refused, libc::EPERM)?);
     let sockets = match subject {
-        Subject::Collector | Subject::Command | Subject::Session => only_unix_sockets()?,
+        Subject::Collector | Subject::Command => only_unix_sockets()?,
         Subject::Link => only_internet_sockets()?,
+        Subject::Session | Subject::Shell => session::sockets(profile)?,
         // Its child, the link, could otherwise make none; the supervisor itself only speaks over pairs.
         Subject::Supervisor => no_raw_sockets()?,
     };
-    install(sockets, libc::EACCES)?;
-    refuse_x32()
+    filters.push(filter(sockets, libc::EACCES)?);
+    filters.extend(no_x32());
+    Ok(filters)
+}
+
+/// Neither programs nor processes.
+fn no_programs() -> Result<Rules, BackendError> {
+    let mut refused = deny_always(&[libc::SYS_execve, libc::SYS_execveat]);
+    // A thread is welcome, a process is not.
+    let thread = SeccompCmpOp::MaskedEq(libc::CLONE_THREAD as u64);
+    refused.insert(libc::SYS_clone, vec![rule(&[(0, SeccompCmpArgLen::Qword, thread, 0)])?]);
+    #[cfg(target_arch = "x86_64")]
+    refused.extend(deny_always(&[libc::SYS_fork, libc::SYS_vfork]));
+    Ok(refused)
+}
+
+/// Its flags lie in memory, where a filter cannot look; the C library then falls back to `clone`.
+fn no_clone3() -> Result<BpfProgram, BackendError> {
+    filter(deny_always(&[libc::SYS_clone3]), libc::ENOSYS)
 }
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
@@ -161,27 +186,24 @@ fn rule(conditions: &[Condition]) -> Result<SeccompRule, BackendError> {
 
 /// A filter that answers these calls with that error. It ends a process that calls in the manner of another
 /// architecture, whose numbers mean other calls.
-fn install(rules: Rules, error: libc::c_int) -> Result<(), seccompiler::Error> {
+fn filter(rules: Rules, error: libc::c_int) -> Result<BpfProgram, BackendError> {
     let refuse = SeccompAction::Errno(error.unsigned_abs());
     let architecture = std::env::consts::ARCH.try_into()?;
-    let program: BpfProgram = SeccompFilter::new(rules, SeccompAction::Allow, refuse, architecture)?.try_into()?;
-    seccompiler::apply_filter(&program)
+    SeccompFilter::new(rules, SeccompAction::Allow, refuse, architecture)?.try_into()
 }
 
 /// On x86-64 every call has a second number (x32), which a filter by number would miss; using one ends the process.
-fn refuse_x32() -> Result<(), seccompiler::Error> {
-    if cfg!(target_arch = "x86_64") {
-        const LOAD: u16 = 0x20;
-        const JUMP_IF_SET: u16 = 0x45;
-        const RETURN: u16 = 0x06;
-        const X32_BIT: u32 = 0x4000_0000;
-        let program = [
+fn no_x32() -> Option<BpfProgram> {
+    const LOAD: u16 = 0x20;
+    const JUMP_IF_SET: u16 = 0x45;
+    const RETURN: u16 = 0x06;
+    const X32_BIT: u32 = 0x4000_0000;
+    cfg!(target_arch = "x86_64").then(|| {
+        vec![
             sock_filter { code: LOAD, jt: 0, jf: 0, k: 0 },
             sock_filter { code: JUMP_IF_SET, jt: 0, jf: 1, k: X32_BIT },
             sock_filter { code: RETURN, jt: 0, jf: 0, k: libc::SECCOMP_RET_KILL_PROCESS },
             sock_filter { code: RETURN, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW },
-        ];
-        seccompiler::apply_filter(&program)?;
-    }
-    Ok(())
+        ]
+    })
 }

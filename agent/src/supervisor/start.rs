@@ -78,11 +78,11 @@ pub fn run(config: &Path, loaded: Loaded) -> Result<ExitCode, RunError> {
     state.create()?;
     let _lock = Lock::take(&state)?;
     canary::plant(&state)?;
-    let ground = Ground::survey(&loaded.settings)?;
+    let config = std::path::absolute(config)?;
+    let ground = Ground::survey(&loaded.settings, &config)?;
     let socket = state.control_socket();
     let bound =
         Bound::bind(&socket).map_err(|source| RunError::Socket { path: socket.display().to_string(), source })?;
-    let config = std::path::absolute(config)?;
     let (profile, confined) = confine(&ground, &loaded, &config)?;
     for warning in load::warnings(&loaded.settings).iter().chain(&confined.gaps) {
         tracing::warn!("{warning}");

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::Supervisor;
 use crate::{
-    confine::layout::covers,
+    confine::layout::{self, covers},
     control::{RoleStatus, Status},
     settings::{Confinement, Source, load},
 };
@@ -62,6 +62,7 @@ impl Supervisor {
                 ));
             }
         }
+        notices.extend(layout::waits_for_restart(&self.ground, settings, &self.granted));
         notices
     }
 }

@@ -135,7 +135,7 @@ impl Stage {
             Subject::Supervisor => self.supervisor(profile, &mut attempts),
             Subject::Collector => self.collector(&mut attempts),
             Subject::Link => self.link(profile, &mut attempts),
-            Subject::Command | Subject::Session => self.no_internet(&mut attempts),
+            Subject::Command | Subject::Session | Subject::Shell => self.no_internet(&mut attempts),
         }
         if matches!(profile.subject, Subject::Collector | Subject::Link) {
             attempts.push(("make another process".to_owned(), Attempt::Fork, Expected::Refused));

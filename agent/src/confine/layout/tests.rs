@@ -32,7 +32,7 @@ impl World {
 }
 
 fn ground(recordings: Vec<PathBuf>) -> Ground {
-    Ground { landlock: Some(1), program: Vec::new(), recordings }
+    Ground { landlock: Some(1), recordings, ..Ground::default() }
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn the_roles_get_nothing_that_the_supervisor_lacks() {
     let config = world.file("etc/demarc.toml");
     world.file("cdr/Master.csv");
     let settings = world.settings("state", "cdr/Master.csv");
-    let ground = Ground { landlock: Some(1), program: program(), recordings: Vec::new() };
+    let ground = Ground { landlock: Some(1), program: program(), ..Ground::default() };
     let supervisor = supervisor(&ground, &settings, &config);
     let collector = collector(&ground, &settings);
     let link = link(&ground, &settings, &config, 443);

@@ -1,0 +1,239 @@
+//! What support sessions get, and what the supervisor must hold for them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use demarc_proto::support::Scope;
+
+use super::{
+    Access, Grant, Ground, Profile, Subject, ZONES, covers, devices, forbidden_to_roles, profile, resolver,
+    trees::{self, ETC},
+};
+use crate::{
+    settings::{Settings, Source, SupportMode},
+    state::StateDir,
+};
+
+/// From this version on a process can be kept from signalling others.
+const SCOPED_SIGNALS: u32 = 6;
+/// Where Asterisk keeps its settings.
+const ASTERISK: &str = "/etc/asterisk";
+/// Where it listens for its console, by its own settings or the distribution's.
+const CONSOLES: &[&str] = &["/run/asterisk", "/var/run/asterisk"];
+/// Where pseudo-terminals are made, and lie.
+const TERMINALS: &[&str] = &["/dev/ptmx", "/dev/pts"];
+
+/// Whether the owner can let support in at all.
+pub fn is_open(settings: &Settings) -> bool {
+    settings.support.mode == SupportMode::Ask && !settings.support.authorities.is_empty()
+}
+
+/// What the supervisor holds so that it can hand it on to sessions: a confinement can only get narrower. `directories` are
+/// those of log files, which rotation replaces.
+pub(super) fn supervisors(ground: &Ground, settings: &Settings) -> Vec<Grant> {
+    let state = StateDir::new(&settings.state_dir);
+    let mut grants = vec![Grant::new(state.support(), Access::Own), Grant::new(state.scratch(), Access::Scratch)];
+    if !is_open(settings) {
+        return grants;
+    }
+    grants.extend(ground.system.iter().cloned());
+    grants.extend(ground.etc.iter().cloned());
+    // Which of its files everybody may read is looked at anew for each session.
+    grants.push(Grant::new(ETC, Access::List));
+    grants.push(Grant::new("/proc", Access::Read));
+    grants.extend(shells_devices());
+    grants.extend(TERMINALS.iter().map(|path| Grant::new(path, Access::Terminal)));
+    grants.extend(asterisk(ground, settings));
+    grants.push(Grant::new(&settings.support.shell, Access::Execute));
+    grants
+}
+
+/// The profile of a session's worker.
+///
+/// # Errors
+/// When this machine cannot confine the scope as it must be, in words.
+pub fn session(ground: &Ground, settings: &Settings, scope: Scope, scratch: &Path) -> Result<Profile, String> {
+    let is_strict = matches!(scope, Scope::Shell | Scope::Files);
+    match ground.landlock {
+        None if is_strict => {
+            return Err(format!(
+                "the scope {scope} is refused on this kernel: Landlock is missing or does not work, so that a session could \
+                 open recordings"
+            ));
+        }
+        Some(version) if is_strict && version < SCOPED_SIGNALS => {
+            return Err(format!(
+                "the scope {scope} is refused on this kernel: it has Landlock {version}, and keeping a session from ending \
+                 other processes takes Landlock {SCOPED_SIGNALS} (Linux 6.12); diagnose and forward=PORT can be granted"
+            ));
+        }
+        _ => {}
+    }
+    let needs_system = matches!(scope, Scope::Shell | Scope::Diagnose);
+    if needs_system && ground.system.is_empty() {
+        return Err(
+            "demarc was started while support could not be let in, and cannot be widened while it runs: restart \
+                    demarc"
+                .to_owned(),
+        );
+    }
+    let state = StateDir::new(&settings.state_dir);
+    let mut grants: Vec<Grant> = devices().into();
+    let mut ports = Vec::new();
+    match scope {
+        Scope::Shell => {
+            grants.extend(shells(ground, settings, scratch));
+            grants.extend(TERMINALS.iter().map(|path| Grant::new(path, Access::Terminal)));
+        }
+        Scope::Diagnose => grants.extend(diagnoses(ground, settings)),
+        Scope::Files => grants.push(Grant::new(scratch, Access::Scratch)),
+        Scope::Forward(port) => ports.push(port.get()),
+    }
+    grants.extend(ZONES.iter().map(|path| Grant::new(path, Access::Read)));
+    if let Some(tree) = trees::recordings(settings).find(|tree| reaches(&grants, tree)) {
+        return Err(format!(
+            "the scope {scope} is refused: recordings lie in {}, which a session would reach; keep them elsewhere, or restart \
+             demarc if they are new there",
+            tree.display()
+        ));
+    }
+    let mut gaps = Vec::new();
+    if matches!(scope, Scope::Forward(_)) && ground.landlock.is_some_and(|version| version < 4) {
+        gaps.push("This kernel cannot limit a session to one port (Landlock 4, Linux 6.7).".to_owned());
+    }
+    let mut profile = profile(Subject::Session, ground, settings, grants, gaps);
+    profile.scope = Some(scope);
+    profile.ports = Some(ports);
+    profile.forbidden = forbidden(ground, &state);
+    let sources = settings.pbx.source.iter().map(|Source::AsteriskCsv { path, .. }| path.clone());
+    // The owner may have named a file of call records as a log.
+    profile.forbidden.extend(sources.filter(|path| !covers(&profile.grants, path)));
+    Ok(profile)
+}
+
+/// The profile of what a session starts: its worker's without the terminals of others.
+///
+/// # Errors
+/// As for its worker.
+pub fn shell(ground: &Ground, settings: &Settings, scratch: &Path) -> Result<Profile, String> {
+    let mut profile = session(ground, settings, Scope::Shell, scratch)?;
+    profile.subject = Subject::Shell;
+    profile.best_effort = false;
+    profile.grants.retain(|grant| grant.access != Access::Terminal);
+    // The one that controls the process, whichever that is.
+    profile.grants.push(Grant::new("/dev/tty", Access::Terminal));
+    Ok(profile)
+}
+
+/// What the owner changed that the running supervisor, which holds `granted`, cannot hand on, in words.
+pub fn waits_for_restart(ground: &Ground, settings: &Settings, granted: &[Grant]) -> Option<String> {
+    if !is_open(settings) {
+        return None;
+    }
+    if ground.system.is_empty() {
+        return Some("support can be let in from now on: restart demarc for the scopes diagnose and shell.".to_owned());
+    }
+    let support = &settings.support;
+    let asterisk = support.asterisk_conf.iter().chain([&support.asterisk]);
+    let missing = asterisk.chain(&support.logs).find(|path| path.exists() && !covers(granted, path));
+    missing.map(|path| {
+        format!(
+            "{} was not known or not there when demarc was started, and support sessions cannot use it; restart demarc.",
+            path.display()
+        )
+    })
+}
+
+/// What an engineer's shell may use.
+fn shells(ground: &Ground, settings: &Settings, scratch: &Path) -> Vec<Grant> {
+    let mut grants = vec![Grant::new(scratch, Access::Scratch), Grant::new("/proc", Access::Read)];
+    grants.extend(ground.system.iter().cloned());
+    grants.extend(trees::etc(&ground.shut));
+    grants.extend(shells_devices());
+    grants.push(Grant::new(&settings.support.shell, Access::Execute));
+    grants.push(Grant::new("/etc/ld.so.cache", Access::Read));
+    grants.extend(trees::without(Path::new(ASTERISK), &ground.shut, Access::Read));
+    grants.extend(logs(settings));
+    grants
+}
+
+fn shells_devices() -> [Grant; 5] {
+    let device = |path| Grant::new(path, Access::Device);
+    let terminal = Grant::new("/dev/tty", Access::Terminal);
+    [device("/dev/zero"), device("/dev/full"), device("/dev/random"), device("/dev/urandom"), terminal]
+}
+
+/// What the menu reads, and Asterisk's program as it asks a running Asterisk.
+fn diagnoses(ground: &Ground, settings: &Settings) -> Vec<Grant> {
+    let mut grants = vec![Grant::new("/proc", Access::Read)];
+    let read_only = ground.system.iter().map(|grant| Grant::new(&grant.path, Access::Read));
+    grants.extend(read_only);
+    grants.extend(ground.program.iter().filter(|grant| grant.access == Access::Execute).cloned());
+    grants.extend(resolver(false));
+    grants.extend(asterisk(ground, settings));
+    grants.extend(logs(settings));
+    grants
+}
+
+/// Asterisk's program, settings and console.
+fn asterisk(ground: &Ground, settings: &Settings) -> Vec<Grant> {
+    let support = &settings.support;
+    let mut grants = trees::without(Path::new(ASTERISK), &ground.shut, Access::Read);
+    if let Some(directory) = support.asterisk_conf.as_deref().and_then(Path::parent) {
+        grants.extend(trees::without(directory, &ground.shut, Access::Read));
+    }
+    if let Ok(program) = fs::canonicalize(&support.asterisk) {
+        grants.extend(interpreter(&program).map(|interpreter| Grant::new(interpreter, Access::Execute)));
+        // One that was not installed by the system brings its libraries along: /opt/asterisk/sbin, /opt/asterisk/lib.
+        if !covers(&ground.system, &program)
+            && let Some(prefix) = program.ancestors().nth(2).filter(|prefix| prefix.components().count() > 2)
+        {
+            grants.extend(trees::without(prefix, &ground.shut, Access::Programs));
+        }
+        grants.push(Grant::new(program, Access::Execute));
+    }
+    let own = support.asterisk_conf.as_deref().unwrap_or(Path::new("/etc/asterisk/asterisk.conf"));
+    let consoles = CONSOLES.iter().map(PathBuf::from).chain(run_directory(own));
+    grants.extend(consoles.map(|directory| Grant::new(directory, Access::Connect)));
+    grants
+}
+
+/// Where the config file says that Asterisk listens.
+fn run_directory(config: &Path) -> Option<PathBuf> {
+    let text = fs::read_to_string(config).ok()?;
+    let line = text.lines().find(|line| line.trim_start().starts_with("astrundir"))?;
+    let value = line.split_once('=')?.1.trim_start_matches('>').split(';').next()?.trim();
+    Some(PathBuf::from(value)).filter(|path| path.is_absolute())
+}
+
+/// The program that runs a script.
+fn interpreter(program: &Path) -> Option<PathBuf> {
+    use std::io::Read;
+    let mut head = [0; 256];
+    let length = fs::File::open(program).ok()?.read(&mut head).ok()?;
+    let line = std::str::from_utf8(head[..length].strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?).ok()?;
+    fs::canonicalize(line.split_whitespace().next()?).ok()
+}
+
+/// The log files that are there.
+fn logs(settings: &Settings) -> impl Iterator<Item = Grant> + '_ {
+    let real = settings.support.logs.iter().filter_map(|path| fs::canonicalize(path).ok());
+    real.filter(|path| path.is_file()).map(|path| Grant::new(path, Access::Read))
+}
+
+/// Whether a file in that tree, which lies where it really lies, could be opened.
+fn reaches(grants: &[Grant], tree: &Path) -> bool {
+    let below = |grant: &Grant| fs::canonicalize(&grant.path).is_ok_and(|path| path.starts_with(tree));
+    covers(grants, tree) || grants.iter().filter(|grant| grant.access.reads()).any(below)
+}
+
+/// What no session may open, whatever it was granted.
+fn forbidden(ground: &Ground, state: &StateDir) -> Vec<PathBuf> {
+    let mut forbidden = forbidden_to_roles(ground, state);
+    forbidden.extend([state.link().join(super::LINK_KEY), state.host_key(), state.grants()]);
+    forbidden.extend([state.store(), state.ledger(), state.session_recordings()]);
+    forbidden.extend(ground.config.clone());
+    forbidden
+}

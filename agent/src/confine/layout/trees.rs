@@ -1,0 +1,235 @@
+//! Trees of the system that a session may read, cut so that nothing that must stay shut lies below a grant.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use super::{Access, Grant, known};
+use crate::settings::{Settings, Source};
+
+/// Programs and what they are made of.
+const PROGRAMS: &[&str] = &["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
+/// What is known of devices and drivers. The rest of `/sys` looks into the kernel.
+const MACHINE: &[&str] = &["/sys/block", "/sys/bus", "/sys/class", "/sys/devices", "/sys/fs/cgroup", "/sys/module"];
+/// Settings of the whole system.
+pub(super) const ETC: &str = "/etc";
+/// Names in `/etc` that hold secrets, whatever their modes say; and what has a rule of its own.
+const NOT_IN_ETC: &[&str] = &[
+    "shadow",
+    "shadow-",
+    "gshadow",
+    "gshadow-",
+    "sudoers",
+    "sudoers.d",
+    "freepbx.conf",
+    "amportal.conf",
+    "odbc.ini",
+    "asterisk",
+    "demarc",
+];
+/// Entries of directories that are looked at before a tree counts as too big to be known.
+const MOST_ENTRIES: usize = 50_000;
+
+/// What must stay shut although it may lie in a tree of the system.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shut(Vec<PathBuf>);
+
+impl Shut {
+    /// Recordings, what is ours, and call records; as they really lie.
+    pub(super) fn survey(settings: &Settings, config: &Path) -> Self {
+        let sources = settings.pbx.source.iter().map(|Source::AsteriskCsv { path, .. }| path.clone());
+        let ours = [settings.state_dir.clone(), config.to_owned()].into_iter().chain(sources);
+        // A link that leads to one of them is not to be followed by way of its own tree either.
+        Self(recordings(settings).chain(ours.filter_map(|path| fs::canonicalize(path).ok())).collect())
+    }
+
+    /// Adds what is mounted below those trees: it may be anything, recordings too, under another name.
+    fn with_mounts_below(&self, trees: &[PathBuf]) -> Self {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let below =
+            mounts.lines().filter_map(mount_point).filter(|mount| trees.iter().any(|tree| is_below(mount, tree)));
+        Self(self.0.iter().cloned().chain(below).collect())
+    }
+
+    fn touches(&self, tree: &Path) -> bool {
+        self.0.iter().any(|shut| shut.starts_with(tree))
+    }
+
+    fn holds(&self, path: &Path) -> bool {
+        self.0.iter().any(|shut| path.starts_with(shut))
+    }
+}
+
+/// The trees of recordings that are there, as they really lie.
+pub(super) fn recordings(settings: &Settings) -> impl Iterator<Item = PathBuf> + '_ {
+    let trees = known::TREES.iter().map(Path::new).chain(settings.recordings.paths.iter().map(PathBuf::as_path));
+    trees.filter_map(|tree| fs::canonicalize(tree).ok())
+}
+
+/// Programs, libraries, and what is known of the machine.
+pub(super) fn system(shut: &Shut) -> Vec<Grant> {
+    let mut trees: Vec<PathBuf> = PROGRAMS.iter().filter_map(|tree| fs::canonicalize(tree).ok()).collect();
+    trees.sort();
+    trees.dedup_by(|tree, above| tree.starts_with(above));
+    let shut = shut.with_mounts_below(&trees);
+    let mut grants: Vec<Grant> = trees.iter().flat_map(|tree| without(tree, &shut, Access::Programs)).collect();
+    grants.extend(MACHINE.iter().map(|tree| Grant::new(tree, Access::Read)));
+    grants
+}
+
+/// That tree, or as much of it as can be granted without what must stay shut. A directory that is left out in part cannot be
+/// listed, since whoever may list it may list everything below it, and names of recordings tell much.
+pub(super) fn without(tree: &Path, shut: &Shut, access: Access) -> Vec<Grant> {
+    let Ok(tree) = fs::canonicalize(tree) else { return Vec::new() };
+    let mut grants = Vec::new();
+    let mut budget = MOST_ENTRIES;
+    split(tree, shut, access, &mut budget, &mut grants);
+    grants
+}
+
+fn split(path: PathBuf, shut: &Shut, access: Access, budget: &mut usize, grants: &mut Vec<Grant>) {
+    if shut.holds(&path) {
+        return;
+    }
+    if !shut.touches(&path) {
+        grants.push(Grant::new(path, access));
+        return;
+    }
+    for entry in fs::read_dir(&path).into_iter().flatten().flatten() {
+        if *budget == 0 {
+            return;
+        }
+        *budget -= 1;
+        // A link leads out of here, to what has a rule of its own or none.
+        if entry.file_type().is_ok_and(|kind| kind.is_file() || kind.is_dir()) {
+            split(entry.path(), shut, access, budget, grants);
+        }
+    }
+}
+
+/// The files at and below `/etc` that everybody on this machine may read.
+pub(super) fn etc(shut: &Shut) -> Vec<Grant> {
+    let mut grants = Vec::new();
+    let mut budget = MOST_ENTRIES;
+    for entry in fs::read_dir(ETC).into_iter().flatten().flatten() {
+        let is_secret = NOT_IN_ETC.iter().any(|name| entry.file_name() == *name);
+        if !is_secret {
+            open_to_all(entry.path(), shut, &mut budget, &mut grants);
+        }
+    }
+    grants
+}
+
+/// Adds what everybody may read there: a directory as a whole where that is true of everything below it. Answers whether
+/// it was.
+fn open_to_all(path: PathBuf, shut: &Shut, budget: &mut usize, grants: &mut Vec<Grant>) -> bool {
+    let Ok(metadata) = fs::symlink_metadata(&path) else { return false };
+    let kind = metadata.file_type();
+    if kind.is_symlink() {
+        return true;
+    }
+    let needed = if kind.is_dir() { 0o005 } else { 0o004 };
+    if metadata.mode() & needed != needed || shut.holds(&path) || *budget == 0 {
+        return false;
+    }
+    *budget -= 1;
+    if kind.is_file() {
+        grants.push(Grant::new(path, Access::Read));
+        return true;
+    }
+    let Ok(entries) = fs::read_dir(&path) else { return false };
+    let before = grants.len();
+    let mut whole = kind.is_dir();
+    for entry in entries {
+        whole &= entry.is_ok_and(|entry| open_to_all(entry.path(), shut, budget, grants));
+    }
+    if whole {
+        grants.truncate(before);
+        grants.push(Grant::new(path, Access::Read));
+    }
+    whole
+}
+
+/// The mount point in a line of `/proc/self/mountinfo`, where spaces and their like are written as octal numbers.
+fn mount_point(line: &str) -> Option<PathBuf> {
+    let mut point = String::new();
+    let mut rest = line.split(' ').nth(4)?;
+    while let Some(at) = rest.find('\\') {
+        point.push_str(&rest[..at]);
+        let number = u8::from_str_radix(rest.get(at + 1..at + 4)?, 8).ok()?;
+        point.push(char::from(number));
+        rest = &rest[at + 4..];
+    }
+    point.push_str(rest);
+    Some(PathBuf::from(point))
+}
+
+fn is_below(path: &Path, tree: &Path) -> bool {
+    path != tree && path.starts_with(tree)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn file(path: PathBuf, mode: u32) -> PathBuf {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "x").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_tree_with_recordings_is_granted_around_them() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        for path in ["bin/ls", "share/doc/a", "share/phone/storage/a.wav", "share/phone/web/index"] {
+            file(root.join(path), 0o644);
+        }
+        std::os::unix::fs::symlink(root.join("share/phone/storage"), root.join("share/link")).unwrap();
+        let shut = Shut(vec![root.join("share/phone/storage")]);
+        let mut granted: Vec<PathBuf> =
+            without(&root, &shut, Access::Programs).into_iter().map(|one| one.path).collect();
+        granted.sort();
+        assert_eq!(granted, [root.join("bin"), root.join("share/doc"), root.join("share/phone/web")]);
+        assert_eq!(without(&root.join("bin"), &shut, Access::Programs).len(), 1);
+        assert_eq!(without(&root.join("share/phone/storage"), &shut, Access::Programs), []);
+        assert_eq!(without(&root.join("share/phone/storage/a.wav"), &shut, Access::Programs), []);
+    }
+
+    #[test]
+    fn only_what_everybody_may_read_is_granted() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
+        for (path, mode) in
+            [("all/a", 0o644), ("all/deep/b", 0o444), ("some/a", 0o644), ("some/key", 0o600), ("own", 0o640)]
+        {
+            file(root.join(path), mode);
+        }
+        fs::create_dir(root.join("closed")).unwrap();
+        fs::set_permissions(root.join("closed"), fs::Permissions::from_mode(0o710)).unwrap();
+        for directory in ["all", "all/deep", "some"] {
+            fs::set_permissions(root.join(directory), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let mut grants = Vec::new();
+        assert!(!open_to_all(root.clone(), &Shut::default(), &mut 1_000, &mut grants));
+        let mut granted: Vec<PathBuf> = grants.into_iter().map(|one| one.path).collect();
+        granted.sort();
+        assert_eq!(granted, [root.join("all"), root.join("some/a")]);
+        let mut grants = Vec::new();
+        open_to_all(root.clone(), &Shut(vec![root.join("all/deep")]), &mut 1_000, &mut grants);
+        assert!(grants.iter().all(|grant| !grant.path.ends_with("deep") && grant.path != root.join("all")));
+    }
+
+    #[test]
+    fn mount_points_are_read_as_the_kernel_writes_them() {
+        let line = r"36 35 98:0 /mnt1 /usr/two\040words rw,noatime master:1 - ext3 /dev/root rw";
+        assert_eq!(mount_point(line), Some(PathBuf::from("/usr/two words")));
+        assert_eq!(mount_point("36 35"), None);
+    }
+}
