@@ -1,5 +1,7 @@
 //! Landlock: from grants to a ruleset in force.
 
+use std::os::fd::BorrowedFd;
+
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, NetPort, PathBeneath, PathFd, Ruleset,
     RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
@@ -46,6 +48,17 @@ pub(super) fn prepare(profile: &Profile, version: u32) -> Result<RulesetCreated,
         }
     }
     Ok(ruleset)
+}
+
+/// Adds one rule for a file that is open.
+pub(super) fn add(
+    ruleset: RulesetCreated,
+    file: BorrowedFd<'_>,
+    access: Access,
+    version: u32,
+) -> Result<RulesetCreated, RulesetError> {
+    let abi = ABI::from(i32::try_from(version).unwrap_or(i32::MAX));
+    ruleset.add_rule(PathBeneath::new(file, rights(access) & AccessFs::from_file(abi)))
 }
 
 fn rights(access: Access) -> BitFlags<AccessFs> {

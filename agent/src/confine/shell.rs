@@ -5,18 +5,12 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd, OwnedFd},
-    path::Path,
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
 };
 
 use seccompiler::BpfProgram;
 
-use super::{Access, ConfineError, Grant, Profile, Subject, privileges, rules, syscalls};
-
-/// Files of one shell do not grow beyond this.
-const LARGEST_FILE: libc::rlim_t = 1 << 30;
-/// Processes of its user beyond which a shell can start no more.
-const MOST_PROCESSES: libc::rlim_t = 4_096;
+use super::{Access, ConfineError, Profile, Subject, privileges, rules, syscalls};
 
 /// A confinement that is ready to be put in force: everything that needs memory or may fail was done.
 #[derive(Debug)]
@@ -25,23 +19,24 @@ pub struct Prepared {
     filters: Vec<BpfProgram>,
 }
 
-/// Prepares the confinement of one program that the worker is about to start, with its terminal if it gets one
-/// (`/dev/pts/3`).
+/// Prepares the confinement of one program that the worker is about to start, with its end of a terminal if it gets one.
 ///
 /// # Errors
 /// When the profile is not a shell's, or this kernel cannot enforce it. There is no best effort here.
-pub fn prepare(profile: &Profile, terminal: Option<&Path>) -> Result<Prepared, ConfineError> {
+pub fn prepare(profile: &Profile, terminal: Option<BorrowedFd<'_>>) -> Result<Prepared, ConfineError> {
     let subject = profile.subject.name();
     let version = profile.landlock.filter(|_| profile.subject == Subject::Shell);
     let version = version.ok_or(ConfineError::NoLandlock { subject })?;
-    let mut profile = profile.clone();
-    // No other terminal of this machine: an administrator may be typing a password into it.
-    profile.grants.extend(terminal.map(|terminal| Grant::new(terminal, Access::Terminal)));
     let refused = |source| ConfineError::Rules { subject, source };
-    let ruleset = Option::<OwnedFd>::from(rules::prepare(&profile, version).map_err(refused)?);
+    let mut ruleset = rules::prepare(profile, version).map_err(refused)?;
+    if let Some(terminal) = terminal {
+        // No other terminal of this machine: an administrator may be typing a password into it.
+        ruleset = rules::add(ruleset, terminal, Access::Terminal, version).map_err(refused)?;
+    }
+    let ruleset = Option::<OwnedFd>::from(ruleset);
     let ruleset = ruleset.ok_or(ConfineError::NoLandlock { subject })?;
     let filters =
-        syscalls::filters(&profile).map_err(|source| ConfineError::Filter { subject, source: source.into() })?;
+        syscalls::filters(profile).map_err(|source| ConfineError::Filter { subject, source: source.into() })?;
     Ok(Prepared { ruleset, filters })
 }
 
@@ -55,8 +50,6 @@ impl Prepared {
     pub fn enter(&self) -> io::Result<()> {
         // SAFETY: takes numbers; descriptors only get a flag.
         check(unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) })?;
-        limit(libc::RLIMIT_FSIZE, LARGEST_FILE)?;
-        limit(libc::RLIMIT_NPROC, MOST_PROCESSES)?;
         rustix::thread::set_no_new_privs(true)?;
         // SAFETY: the descriptor is a ruleset, and open.
         check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, self.ruleset.as_raw_fd(), 0) })?;
@@ -65,17 +58,6 @@ impl Prepared {
             seccompiler::apply_filter(filter).map_err(|_| io::Error::from_raw_os_error(libc::EPERM))?;
         }
         Ok(())
-    }
-}
-
-fn limit(resource: libc::__rlimit_resource_t, most: libc::rlim_t) -> io::Result<()> {
-    let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: both pointers are to a live struct.
-    unsafe {
-        check(libc::getrlimit(resource, &raw mut now).into())?;
-        now.rlim_max = now.rlim_max.min(most);
-        now.rlim_cur = now.rlim_cur.min(now.rlim_max);
-        check(libc::setrlimit(resource, &raw const now).into())
     }
 }
 
