@@ -6,7 +6,10 @@ mod init;
 mod serve;
 mod show;
 mod sites;
+mod support_ca;
 mod token;
+
+pub use self::support_ca::SupportCa;
 
 use std::{
     io::{self, Write},
@@ -117,6 +120,9 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         socket: Option<PathBuf>,
     },
+    /// The support authority, which lives apart from the hub: certifies host keys of sites and keys of engineers.
+    #[command(subcommand)]
+    SupportCa(SupportCa),
 }
 
 /// Does what the command line says.
@@ -143,6 +149,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             waiting(show::run(&config, &site, json))?
         }
         Command::Connect { site, grant, socket } => connect::run(&socket_of(socket, load)?, &site, grant),
+        Command::SupportCa(command) => support_ca::run(command),
         Command::Grants { site, json, export, to, socket } => {
             let wanted = match export {
                 Some(grant) => grants::Wanted::One(grant, to),

@@ -66,6 +66,8 @@ pub fn replace(path: &Path, text: &str, mode: u32) -> Result<(), KeyFileError> {
     write_new(&fresh, text, mode)?;
     std::fs::rename(&fresh, path).map_err(file_error)?;
     if let Some(directory) = path.parent() {
+        // The parent of a bare name is nothing, and means where we stand.
+        let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
         File::open(directory).and_then(|directory| directory.sync_all()).map_err(file_error)?;
     }
     Ok(())

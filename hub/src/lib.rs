@@ -22,5 +22,6 @@ pub mod renew;
 pub mod server;
 pub mod store;
 pub mod support;
+pub mod support_ca;
 pub mod tls;
 pub mod tunnel;

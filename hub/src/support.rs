@@ -7,6 +7,7 @@ mod relay;
 mod socket;
 mod words;
 
+pub(crate) use self::grants::verify;
 pub use self::{
     grants::{Announced, Forged, Grants, SKEW},
     reach::{NotOpened, Reach},
