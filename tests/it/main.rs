@@ -16,3 +16,4 @@ mod pipeline;
 mod proxied;
 mod real_asterisk;
 mod records;
+mod support;

@@ -15,7 +15,8 @@ use demarc_proto::{
     bytes64::Bytes64,
     enroll::{EnrollRequest, EnrollResponse, Enrolled},
     frame::{self, MAX_TO_HUB},
-    message::{Certificate, ReportMessage, Welcome},
+    message::{Certificate, Noted, ReportMessage, Welcome},
+    support::Grant,
     token::EnrollmentToken,
 };
 use futures_util::{SinkExt, StreamExt};
@@ -278,6 +279,11 @@ impl Shared {
                         let chain = vec![Bytes64(own.to_vec())];
                         (&Answer::Proper, ToAgent::Certificate(Certificate { chain }))
                     }
+                    ToHub::Grant(message) => {
+                        let grant = Grant::from_body(&message.grant).ok()?.id;
+                        (&Answer::Proper, ToAgent::Noted(Noted { grant }))
+                    }
+                    ToHub::GrantEnded(ended) => (&Answer::Proper, ToAgent::Noted(Noted { grant: ended.grant })),
                 };
                 match answer {
                     Answer::Proper => say(&mut send, &framed(&proper))?,

@@ -49,6 +49,11 @@ impl Hub {
         self.directory.path().join("hub")
     }
 
+    /// Its settings.
+    pub fn config(&self) -> PathBuf {
+        self.home().join("hub.toml")
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -93,7 +98,7 @@ impl Hub {
     /// `demarc-hub --config …`, to be completed.
     pub fn command(&self) -> Command {
         let mut command = Command::new(programs::hub());
-        command.arg("--config").arg(self.home().join("hub.toml"));
+        command.arg("--config").arg(self.config());
         command
     }
 

@@ -8,6 +8,7 @@ pub mod authority;
 pub mod cdr;
 pub mod clock;
 pub mod data;
+pub mod desk;
 pub mod flood;
 pub mod hostile_agent;
 pub mod hostile_hub;

@@ -1,0 +1,259 @@
+//! Support sessions as an engineer makes them: Debian's `ssh`, the two programs, and a customer who is in command.
+
+use std::{
+    fs,
+    io::Write,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use demarc_tests::{
+    desk::{self, Wish, allow, last_session, listed, recorded},
+    process,
+    site::{LIMIT, Setup},
+    wait,
+};
+
+#[test]
+fn a_diagnosis_is_answered_recorded_and_receipted() {
+    let (hub, desk, site) = desk::opened(&Setup::default());
+    let grant = allow(&site, "5m", "diagnose");
+    let key = desk.engineer("ada", &Wish::proper(&grant));
+    let began = Instant::now();
+    let told = desk.run(&hub, &key, &["disk"]).ok();
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(told.contains('%'), "{told}");
+    let session = last_session(&site);
+    assert_eq!((&session["end"], &session["scope"]), (&"closed".into(), &"diagnose".into()));
+    let report = &session["report"];
+    assert_eq!((&report["engineer"], &report["commands"][0]), (&"ada".into(), &"disk".into()));
+    assert!(report["bytes_out"].as_u64().unwrap() >= told.len() as u64);
+    let name = session["session"].as_str().unwrap();
+    assert_eq!(recorded(&site, name, "o").replace("\r\n", "\n"), told);
+    assert!(recorded(&site, name, "m").contains("ada"));
+    site.run(&["support", "verify"]).ok();
+    // What was recorded cannot be changed unseen.
+    let cast = site.state().join(format!("support/recordings/{name}.cast"));
+    let text = fs::read_to_string(&cast).unwrap();
+    fs::write(&cast, text.replacen('%', "#", 1)).unwrap();
+    let complaint = site.run(&["support", "verify"]);
+    assert_eq!(complaint.code, Some(1), "{}", complaint.stdout);
+    for kind in ["grant", "session_began", "session"] {
+        assert_eq!(site.ledger_entries(kind).len(), 1, "{kind}");
+    }
+    site.run(&["sent", "verify"]).ok();
+}
+
+#[test]
+fn a_shell_runs_and_file_transfer_is_refused_in_words() {
+    let (hub, desk, site) = desk::opened(&Setup::default());
+    let grant = allow(&site, "5m", "shell");
+    let key = desk.engineer("ada", &Wish::proper(&grant));
+    assert_eq!(desk.run(&hub, &key, &["echo", "a-$((20+1))"]).ok(), "a-21\n");
+    assert_eq!(desk.run(&hub, &key, &["exit", "7"]).code, Some(7));
+    let refused = desk.run(&hub, &key, &["scp", "-t", "/tmp"]);
+    assert!(refused.code != Some(0) && refused.stderr.contains("files"), "{refused:?}");
+    // A terminal, as `ssh -tt` makes one: size, colours, Ctrl-C, a password that is not recorded.
+    let mut ssh = desk.ssh(&hub, &key);
+    let mut child = ssh
+        .args(["-tt", "site-one"])
+        .env("TERM", "xterm")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let mut type_in = |text: &str| {
+        std::thread::sleep(Duration::from_millis(700));
+        input.write_all(text.as_bytes()).unwrap();
+    };
+    type_in("printf '\\033[31mred\\033[0m\\n'; stty size\n");
+    type_in("sleep 100\n");
+    type_in("\u{3}");
+    type_in("echo after-$((1+1))\n");
+    type_in("read -s -p 'word: ' w; echo got-${#w}\n");
+    type_in("topsecret\n");
+    type_in("exit\n");
+    let output = child.wait_with_output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(shown.contains("\u{1b}[31mred") && shown.contains("after-2") && shown.contains("got-9"), "{shown}");
+    let session = last_session(&site);
+    let name = session["session"].as_str().unwrap();
+    let (out, typed) = (recorded(&site, name, "o"), recorded(&site, name, "i"));
+    assert!(out.contains("after-2") && typed.contains("stty size"));
+    assert!(!out.contains("topsecret") && !typed.contains("topsecret"), "{typed}");
+    site.run(&["support", "verify"]).ok();
+}
+
+#[test]
+fn who_may_not_come_in_does_not() {
+    let (hub, desk, site) = desk::opened(&Setup::default());
+    // No grant at all: the hub knows of none, and says so.
+    let key = desk.engineer("eve", &Wish::proper("0123456789abcdef"));
+    let refused = desk.run(&hub, &key, &["disk"]);
+    assert!(refused.code == Some(255) && refused.stderr.contains("grant"), "{refused:?}");
+    let other = allow(&site, "5m", "diagnose");
+    let grant = allow(&site, "5m", "diagnose");
+    let proper = Wish::proper(&grant);
+    let bad = [
+        ("another site", Wish { principals: "site-two".into(), ..proper.clone() }),
+        ("two principals", Wish { principals: "site-one,site-two".into(), ..proper.clone() }),
+        ("no principal", Wish { principals: String::new(), ..proper.clone() }),
+        ("another grant", Wish::proper(&other)),
+        ("no grant", Wish { options: Vec::new(), ..proper.clone() }),
+        (
+            "an unknown critical option",
+            Wish { options: [proper.options.clone(), vec!["critical:x@y=z".into()]].concat(), ..proper.clone() },
+        ),
+        (
+            "a forced command",
+            Wish { options: [proper.options.clone(), vec!["force-command=id".into()]].concat(), ..proper.clone() },
+        ),
+        ("an authority of somebody else's", Wish { authority: "stranger".into(), ..proper.clone() }),
+        ("a host's certificate", Wish { host: true, options: Vec::new(), ..proper.clone() }),
+        ("over", Wish { validity: "-2h:-1h".into(), ..proper.clone() }),
+        ("not yet", Wish { validity: "+1h:+2h".into(), ..proper.clone() }),
+        ("longer than the grant", Wish { validity: "-15m:+2h".into(), ..proper.clone() }),
+        ("an RSA key", Wish { key_type: "rsa".into(), ..proper.clone() }),
+    ];
+    for (what, wish) in &bad {
+        let key = desk.engineer("eve", wish);
+        let refused = desk.run(&hub, &key, &["disk"]);
+        assert_eq!(refused.code, Some(255), "{what}: {refused:?}");
+        assert!(refused.stdout.is_empty(), "{what}: {refused:?}");
+    }
+    // A raw key without a certificate.
+    let key = desk.engineer("eve", &proper);
+    fs::remove_file(desk.path("eve-cert.pub")).unwrap();
+    assert_eq!(desk.run(&hub, &key, &["disk"]).code, Some(255));
+    let session = last_session(&site);
+    assert!(session["report"]["engineer"].is_null() && session["report"]["commands"] == serde_json::json!([]));
+    // And the proper one comes in: what was refused was refused for its fault.
+    let key = desk.engineer("ada", &proper);
+    desk.run(&hub, &key, &["disk"]).ok();
+    assert!(site.is_connected());
+}
+
+#[test]
+fn the_owner_ends_it_within_a_second_and_time_ends_it_to_the_second() {
+    let (hub, desk, site) = desk::opened(&Setup::default());
+    let grant = allow(&site, "5m", "shell");
+    let key = desk.engineer("ada", &Wish::proper(&grant));
+    let mut ssh = desk.start(&hub, &key, &["site-one", "echo here; sleep 1000"], "first.log");
+    wait::until_true(LIMIT, "the session", || ssh.log().contains("here"));
+    let began = Instant::now();
+    site.run(&["support", "end", &grant]).ok();
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(ssh.ended(Duration::from_secs(2)).is_some());
+    assert_eq!(last_session(&site)["end"], "revoked");
+    assert_eq!(desk.run(&hub, &key, &["echo", "again"]).code, Some(255));
+
+    let short = allow(&site, "6s", "shell");
+    let granted = Instant::now();
+    let key = desk.engineer("ada", &Wish { validity: "-15m:+4s".into(), ..Wish::proper(&short) });
+    let mut ssh = desk.start(&hub, &key, &["site-one", "echo here; sleep 1000"], "second.log");
+    wait::until_true(LIMIT, "the session", || ssh.log().contains("here"));
+    assert!(ssh.ended(Duration::from_secs(10)).is_some());
+    let lasted = granted.elapsed();
+    assert!((5.0..8.0).contains(&lasted.as_secs_f64()), "{lasted:?}");
+    assert_eq!(last_session(&site)["end"], "expired");
+
+    let third = allow(&site, "5m", "shell");
+    let key = desk.engineer("ada", &Wish::proper(&third));
+    let mut ssh = desk.start(&hub, &key, &["site-one", "echo here; sleep 1000"], "third.log");
+    wait::until_true(LIMIT, "the session", || ssh.log().contains("here"));
+    site.run(&["tunnel", "off"]).ok();
+    assert!(ssh.ended(Duration::from_secs(2)).is_some());
+    site.run(&["tunnel", "on"]).ok();
+    site.wait_for_tunnel();
+    assert!(listed(&site)["grants"].as_array().unwrap().is_empty(), "{}", listed(&site));
+    assert_eq!(last_session(&site)["end"], "switched_off");
+}
+
+#[test]
+fn a_port_is_forwarded_and_no_other() {
+    let (hub, desk, site) = desk::opened(&Setup::default());
+    let page = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = page.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in page.incoming().flatten() {
+            let mut stream = stream;
+            let mut request = [0; 1024];
+            let _ = std::io::Read::read(&mut stream, &mut request);
+            let _ = stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nthe page");
+        }
+    });
+    let grant = allow(&site, "5m", &format!("forward={port}"));
+    let key = desk.engineer("ada", &Wish::proper(&grant));
+    let near = demarc_tests::machine::free_port();
+    let other = demarc_tests::machine::free_port();
+    let (open, shut) = (format!("{near}:127.0.0.1:{port}"), format!("{other}:127.0.0.1:22"));
+    let mut ssh = desk.start(&hub, &key, &["-N", "-L", &open, "-L", &shut, "site-one"], "forward.log");
+    let fetch = |port: u16| -> Option<String> {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").ok()?;
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut stream, &mut text).ok()?;
+        Some(text)
+    };
+    let text = wait::until(LIMIT, "the page", || fetch(near).filter(|text| !text.is_empty()));
+    assert!(text.ends_with("the page"), "{text}");
+    assert!(!fetch(other).is_some_and(|text| !text.is_empty()));
+    let refused = desk.run(&hub, &key, &["id"]);
+    assert_ne!(refused.code, Some(0), "{refused:?}");
+    ssh.stop();
+    wait::until_true(LIMIT, "the sessions to be over", || listed(&site)["running"].as_array().unwrap().is_empty());
+    let sessions = listed(&site)["sessions"].as_array().unwrap().clone();
+    let forwards: u64 = sessions.iter().filter_map(|session| session["report"]["forwards"].as_u64()).sum();
+    assert!(forwards >= 1, "{sessions:?}");
+    let marks: String =
+        sessions.iter().map(|session| recorded(&site, session["session"].as_str().unwrap(), "m")).collect();
+    assert!(marks.contains(&port.to_string()) && marks.contains("22"), "{marks}");
+}
+
+#[test]
+fn whoever_dies_leaves_a_whole_recording_and_a_session_that_is_over() {
+    let (mut hub, desk, mut site) = desk::opened(&Setup::default());
+    for victim in ["session", "supervisor", "hub"] {
+        let grant = allow(&site, "5m", "shell");
+        let key = desk.engineer("ada", &Wish::proper(&grant));
+        let chatter = "i=0; while :; do i=$((i+1)); echo line-$i; sleep 0.01; done";
+        let mut ssh = desk.start(&hub, &key, &["site-one", chatter], &format!("{victim}.log"));
+        wait::until_true(LIMIT, "the session", || ssh.log().contains("line-20\n"));
+        match victim {
+            "session" => process::signal(site.role("session").unwrap(), libc::SIGKILL),
+            "supervisor" => site.kill(),
+            _ => hub.kill(),
+        }
+        assert!(ssh.ended(Duration::from_secs(10)).is_some(), "{victim}");
+        if victim == "supervisor" {
+            site.start();
+            // The grant is still there, and still ends on time.
+            assert!(listed(&site)["grants"].as_array().unwrap().iter().any(|live| live["grant"]["id"] == grant));
+        }
+        if victim == "hub" {
+            hub.serve();
+        }
+        let session = last_session(&site);
+        let name = session["session"].as_str().unwrap().to_owned();
+        let (shown, kept) = (ssh.log(), recorded(&site, &name, "o"));
+        let whole = shown.rfind('\n').map_or("", |end| &shown[..=end]);
+        assert!(kept.replace("\r\n", "\n").starts_with(whole), "{victim}: shown {shown:?}, kept {kept:?}");
+        let checked = site.run(&["support", "verify", &name]);
+        assert_eq!(checked.code, Some(0), "{victim}: {}", checked.stdout);
+        site.wait_for_tunnel();
+        site.run(&["support", "end"]).ok();
+    }
+}
+
+#[test]
+fn support_that_is_never_wanted_stays_out() {
+    let (_hub, _desk, site) = desk::opened(&Setup::default());
+    let text = site.read_config().replace("[support]\n", "[support]\nmode = \"never\"\n");
+    allow(&site, "5m", "diagnose");
+    site.write_config(&text);
+    wait::until_true(LIMIT, "the grant to be over", || listed(&site)["grants"].as_array().unwrap().is_empty());
+    let refused = site.run(&["support", "allow", "--for", "1h"]);
+    assert!(refused.code == Some(1) && refused.stderr.contains("never"), "{refused:?}");
+}
