@@ -96,7 +96,7 @@ pub struct Reloaded {
 }
 
 /// How support stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SupportStatus {
     /// Why support cannot be let in, if it cannot, in words.
     pub closed: Option<String>,
@@ -175,6 +175,8 @@ pub struct Status {
     pub collected: Option<CollectorStatus>,
     /// What the link says of itself.
     pub linked: Option<LinkStatus>,
+    /// Who of the vendor's support may come in, and who is in.
+    pub support: SupportStatus,
 }
 
 /// How one process is.

@@ -128,7 +128,16 @@ impl Desk {
         fs::write(&known, format!("@cert-authority * {}\n", self.authority())).unwrap();
         let connect = format!("{} --config {} connect %h", programs::hub().display(), hub.config().display());
         let mut command = Command::new("ssh");
-        command.args(["-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes"]);
+        command.args([
+            "-F",
+            "none",
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "IdentitiesOnly=yes",
+            "-o",
+            "StrictHostKeyChecking=yes",
+        ]);
         command.arg("-o").arg(format!("UserKnownHostsFile={}", known.display()));
         command.arg("-o").arg("GlobalKnownHostsFile=none");
         command.arg("-o").arg(format!("ProxyCommand={connect}"));
@@ -194,5 +203,9 @@ pub fn recording(site: &Site, session: &str) -> Vec<Value> {
 /// Everything of one kind in a recording, joined: `o`, `i` or `m`.
 pub fn recorded(site: &Site, session: &str, code: &str) -> String {
     let of_that_kind = |line: &Value| (line[1] == code).then(|| line[2].as_str().map(str::to_owned)).flatten();
-    recording(site, session).iter().filter_map(of_that_kind).collect::<Vec<_>>().join(if code == "m" { "\n" } else { "" })
+    recording(site, session).iter().filter_map(of_that_kind).collect::<Vec<_>>().join(if code == "m" {
+        "\n"
+    } else {
+        ""
+    })
 }

@@ -550,7 +550,8 @@ impl Supervisor {
         let hub = self.link_settings.as_ref().map(|(settings, _)| settings.hub.clone()).unwrap_or_default();
         let scratch = self.state.scratch();
         let key = self.sessions.desk.as_ref().ok()?.key.to_pem();
-        let running = self.sessions.running.iter().find(|one| one.worker().is_some_and(|one| one.incarnation == incarnation))?;
+        let running =
+            self.sessions.running.iter().find(|one| one.worker().is_some_and(|one| one.incarnation == incarnation))?;
         let scratch = scratch.join(running.session.to_string());
         let programs = match running.grant.scope {
             Scope::Shell => Some(layout::shell(&self.ground, &self.loaded.settings, &scratch).ok()?),

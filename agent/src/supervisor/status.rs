@@ -38,6 +38,7 @@ impl Supervisor {
             link: self.link.status(),
             collected: self.collected.clone(),
             linked: self.linked.clone(),
+            support: self.support_status(),
         }
     }
 

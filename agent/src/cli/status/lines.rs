@@ -6,7 +6,7 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::{Files, Overview};
 use crate::{
-    control::{RoleStatus, Status},
+    control::{RoleStatus, Status, SupportStatus},
     ipc::SourceStatus,
 };
 
@@ -82,6 +82,7 @@ fn daemon(screen: &mut Screen, status: &Status, overview: &Overview, clock: &Clo
     }
     tunnel(screen, status, clock);
     stats(screen, status, clock);
+    support(screen, &status.support);
     if let Some(collected) = &status.collected {
         collected.sources.iter().for_each(|one| source(screen, one, clock));
         screen.line("calls", format!("{} counted, {} rows in quarantine", collected.calls, collected.quarantined));
@@ -141,6 +142,19 @@ fn stats(screen: &mut Screen, status: &Status, clock: &Clock) {
     }
     if status.upload || collected.outbox > 0 {
         screen.line("stats", text);
+    }
+}
+
+fn support(screen: &mut Screen, support: &SupportStatus) {
+    match (&support.closed, support.grants.len()) {
+        (Some(why), _) => screen.line("support", format!("nobody can be let in: {why}")),
+        (None, 0) => screen.line("support", "nobody can get in: no grant is live"),
+        (None, grants) => screen
+            .line("support", format!("MAY COME IN: {} (`demarc support list`)", count(grants as u64, "live grant"))),
+    }
+    for live in &support.sessions {
+        let who = live.engineer.as_deref().unwrap_or("somebody who has not shown a certificate yet");
+        screen.line("support", format!("session {} of {who} RUNS; `demarc support watch` shows it", live.session));
     }
 }
 
@@ -306,6 +320,7 @@ mod tests {
                         this machine's clock is 90 s ahead of the hub's; set it
             stats       uploads are on, by stats.upload in the config file
                         waiting: 12 calls; in the outbox: 1 report; the window closes 2026-11-22 01:00:00 UTC
+            support     nobody can get in: no grant is live
             sources     /var/log/asterisk/cdr-csv/Master.csv: 1200 rows, 2 malformed, 0 read twice, the newest read 2026-11-22 00:56:40 UTC
                           Set loguniqueid=yes in cdr.conf.
             calls       700 counted, 2 rows in quarantine

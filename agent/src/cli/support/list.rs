@@ -51,14 +51,9 @@ pub(super) fn run(state: &StateDir, json: bool) -> anyhow::Result<()> {
     let sessions = past(state)?;
     super::super::end_quietly_with_the_reader();
     if json {
-        let SupportStatus { closed, host_certificate, grants, sessions: running, .. } =
-            status.unwrap_or_else(|| SupportStatus {
-                closed: Some("demarc is not running".to_owned()),
-                host_key: None,
-                host_certificate: None,
-                grants: Vec::new(),
-                sessions: Vec::new(),
-            });
+        let SupportStatus { closed, host_certificate, grants, sessions: running, .. } = status.unwrap_or_else(|| {
+            SupportStatus { closed: Some("demarc is not running".to_owned()), ..SupportStatus::default() }
+        });
         let listed = Listed { closed, host_certificate, grants, running, sessions };
         println!("{}", serde_json::to_string_pretty(&listed)?);
         return Ok(());
