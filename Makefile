@@ -12,6 +12,7 @@ demo:
 
 test:
 	./deploy/lab/asterisk fetch
+	./deploy/lab/openssh fetch
 	cargo test --workspace
 
 bench:

@@ -40,11 +40,11 @@ pub(super) struct Traffic {
 }
 
 impl Traffic {
-    pub(super) fn to_site(&self) -> u64 {
+    pub(super) fn sent(&self) -> u64 {
         self.to_site.load(Ordering::Relaxed)
     }
 
-    pub(super) fn from_site(&self) -> u64 {
+    pub(super) fn received(&self) -> u64 {
         self.from_site.load(Ordering::Relaxed)
     }
 }

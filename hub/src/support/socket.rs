@@ -134,7 +134,7 @@ async fn serve_one(hub: &Hub, command: &UnixStream) {
             let over: Over = relay::relay(hub, command, early, stream, &traffic).await;
             hub.metrics.support_streams.dec();
             let seconds = begin.elapsed().as_secs();
-            let (to_site, from_site) = (traffic.to_site(), traffic.from_site());
+            let (to_site, from_site) = (traffic.sent(), traffic.received());
             info!(%site, %grant, why = ?over, seconds, to_site, from_site, "support session ended");
         }
     }

@@ -10,4 +10,5 @@ mod hub;
 mod lifecycle;
 mod reports;
 mod support;
+mod support_ca;
 mod tunnels;
