@@ -9,12 +9,13 @@ use crate::{
     collector,
     confine::{self, Profile, prove},
     ipc::{
-        EXIT_NOT_CONFINED, FromCollector, FromLink, ROLE_FD, SESSION_FD,
+        EXIT_NOT_CONFINED, FromCollector, FromLink, FromSession, RECORDING_FD, ROLE_FD, SESSION_FD,
         channel::{self, Channel},
         descriptors::Taker,
     },
     link, log, memory,
     pbx::zone::Zone,
+    session,
 };
 
 /// Arguments of `demarc role`.
@@ -31,6 +32,8 @@ pub enum Role {
     Collector,
     /// Speaks to the hub. Cannot read call records.
     Link,
+    /// Speaks SSH with a support engineer, and records it.
+    Session,
     /// Confines itself as it is told to, and tries to break out: for `demarc doctor`.
     Prove,
 }
@@ -43,6 +46,7 @@ pub fn run(args: &RoleArgs) -> anyhow::Result<ExitCode> {
     let (name, short) = match args.role {
         Role::Collector => ("collector", "demarc-collect"),
         Role::Link => ("link", "demarc-link"),
+        Role::Session => ("session", "demarc-session"),
         Role::Prove => ("prove", "demarc-prove"),
     };
     let mut socket: UnixStream =
@@ -68,6 +72,7 @@ pub fn run(args: &RoleArgs) -> anyhow::Result<ExitCode> {
     };
     match args.role {
         Role::Collector => channel::send_blocking(&mut socket, &FromCollector::Ready(confined))?,
+        Role::Session => channel::send_blocking(&mut socket, &FromSession::Ready(confined))?,
         _ => channel::send_blocking(&mut socket, &FromLink::Ready(confined))?,
     }
     let doors = (args.role == Role::Link).then(|| channel::inherited(SESSION_FD).ok()).flatten().map(Taker::new);
@@ -76,6 +81,12 @@ pub fn run(args: &RoleArgs) -> anyhow::Result<ExitCode> {
         tokio::spawn(memory::stay_small());
         match args.role {
             Role::Collector => Ok(collector::run(Channel::new(socket)?, machine_zone).await?.exit_code()),
+            Role::Session => {
+                let ssh = channel::inherited(SESSION_FD).context("the session's socket is missing")?.into();
+                let recording = channel::inherited_file(RECORDING_FD).context("the recording is missing")?;
+                session::run(Channel::new(socket)?, ssh, recording).await?;
+                Ok(ExitCode::SUCCESS)
+            }
             _ => {
                 link::run(Channel::new(socket)?, doors).await;
                 Ok(ExitCode::SUCCESS)

@@ -1,6 +1,7 @@
 //! The socket pair between the supervisor and a role, as a stream of messages.
 
 use std::{
+    fs::File,
     io::{self, Read, Write},
     marker::PhantomData,
     os::{
@@ -133,11 +134,23 @@ impl<In: DeserializeOwned> Receiver<In> {
 /// # Errors
 /// When there is none: the program was not started by the supervisor.
 pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    inherited_as(number, rustix::fs::FileType::Socket)
+}
+
+/// The file that the supervisor left open at that descriptor. To be called once for each.
+///
+/// # Errors
+/// As [`inherited`].
+pub fn inherited_file(number: RawFd) -> io::Result<File> {
+    inherited_as(number, rustix::fs::FileType::RegularFile).map(File::from)
+}
+
+fn inherited_as(number: RawFd, kind: rustix::fs::FileType) -> io::Result<OwnedFd> {
     // SAFETY: the descriptor is only borrowed for this call; a bad number makes the call fail.
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
     let metadata = rustix::fs::fstat(borrowed)?;
-    if rustix::fs::FileType::from_raw_mode(metadata.st_mode) != rustix::fs::FileType::Socket {
-        return Err(io::Error::other(format!("descriptor {number} is no socket")));
+    if rustix::fs::FileType::from_raw_mode(metadata.st_mode) != kind {
+        return Err(io::Error::other(format!("descriptor {number} is not what it should be ({kind:?})")));
     }
     rustix::io::fcntl_setfd(borrowed, rustix::io::FdFlags::CLOEXEC)?;
     // SAFETY: the descriptor is open (fstat succeeded), and only this call, made once at start, takes it over.

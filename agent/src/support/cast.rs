@@ -21,6 +21,8 @@ use crate::{gate::entry::LineHash, state::StateDir};
 
 /// No line is longer: what is shown in one piece is cut before it gets there.
 const MAX_LINE: u64 = 1 << 20;
+/// The longest text in one line: JSON makes at most six bytes of one, and a replaced byte is three.
+const LONGEST_PIECE: usize = 64 << 10;
 
 /// How long the end of an `h` line is, from the first digit of its hash on.
 const HASH_TAIL: usize = 64 + "\"]\n".len();
@@ -81,13 +83,20 @@ impl Cast {
 
     /// Notes an event. Bytes that are no UTF-8 are replaced, as a terminal would show them.
     pub fn note(&mut self, code: Code, bytes: &[u8]) {
-        let text = match code {
-            Code::Output => whole_characters(&mut self.cut[0], bytes),
-            Code::Input => whole_characters(&mut self.cut[1], bytes),
-            Code::Resize | Code::Mark => String::from_utf8_lossy(bytes).into_owned(),
-        };
-        if !text.is_empty() {
-            self.line(code.letter(), &text);
+        self.note_at(Instant::now(), code, bytes);
+    }
+
+    /// Notes an event that happened at that moment, which is not before that of the event noted last.
+    pub fn note_at(&mut self, at: Instant, code: Code, bytes: &[u8]) {
+        for piece in bytes.chunks(LONGEST_PIECE) {
+            let text = match code {
+                Code::Output => whole_characters(&mut self.cut[0], piece),
+                Code::Input => whole_characters(&mut self.cut[1], piece),
+                Code::Resize | Code::Mark => String::from_utf8_lossy(piece).into_owned(),
+            };
+            if !text.is_empty() {
+                self.line(at, code.letter(), &text);
+            }
         }
     }
 
@@ -113,8 +122,8 @@ impl Cast {
         self.head
     }
 
-    fn line(&mut self, code: &str, text: &str) {
-        let seconds = self.began.elapsed().as_secs_f64();
+    fn line(&mut self, at: Instant, code: &str, text: &str) {
+        let seconds = at.saturating_duration_since(self.began).as_secs_f64();
         let text = serde_json::to_string(text).expect("a text has a JSON form");
         // Writing to memory does not fail.
         let _ = writeln!(self.pending, "[{seconds:.6},\"{code}\",{text}]");

@@ -1,0 +1,5 @@
+//! Sessions from their beginning to their end, with an engineer who may be hostile.
+
+mod doors;
+mod ends;
+mod shells;
