@@ -24,12 +24,8 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// Telephone calls come first: what support runs gets the processor when they leave it.
 const NICE: libc::c_int = 10;
 /// The most a session's programs may use of this machine.
-const LIMITS: [(Resource, u64); 4] = [
-    (Resource::Core, 0),
-    (Resource::Nproc, 512),
-    (Resource::Nofile, 1024),
-    (Resource::Fsize, 1 << 30),
-];
+const LIMITS: [(Resource, u64); 4] =
+    [(Resource::Core, 0), (Resource::Nproc, 512), (Resource::Nofile, 1024), (Resource::Fsize, 1 << 30)];
 
 /// What to start.
 pub(super) struct Program<'a> {

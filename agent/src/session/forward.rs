@@ -79,9 +79,9 @@ pub(super) async fn serve(served: Served, port: TcpStream, number: u64) {
     }
     let seconds = began.elapsed().as_secs_f64();
     let (came, went) = (came.into_inner(), went.into_inner());
-    context.recorder.mark(&format!(
-        "forward {number} closed after {seconds:.1} s: {came} bytes to the port, {went} bytes from it"
-    ));
+    context
+        .recorder
+        .mark(&format!("forward {number} closed after {seconds:.1} s: {came} bytes to the port, {went} bytes from it"));
     // Closing twice does no harm.
     let _ = served.write.close().await;
 }

@@ -46,7 +46,8 @@ pub(super) fn end_all() {
             below.extend(all.iter().filter(|process| process.parent == parent).map(|process| process.pid));
             place += 1;
         }
-        let living = all.iter().filter(|process| !process.is_dead && process.pid != own && below.contains(&process.pid));
+        let living =
+            all.iter().filter(|process| !process.is_dead && process.pid != own && below.contains(&process.pid));
         let living: Vec<i32> = living.map(|process| process.pid).collect();
         if living.is_empty() {
             break;

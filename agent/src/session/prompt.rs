@@ -200,11 +200,10 @@ mod tests {
 
     #[test]
     fn a_line_is_edited_as_on_any_terminal() {
-        assert_eq!(keys(b"help\r\nx\x7fdisk\n"), [
-            Typed::Line("help".into()),
-            Typed::Erased(1),
-            Typed::Line("disk".into())
-        ]);
+        assert_eq!(
+            keys(b"help\r\nx\x7fdisk\n"),
+            [Typed::Line("help".into()), Typed::Erased(1), Typed::Line("disk".into())]
+        );
         assert_eq!(keys(b"abc\x03\x04"), [Typed::Interrupt, Typed::Leave]);
         assert_eq!(keys(b"a\x04\x15\x1b[A\x1b[1;5Cok\r"), [Typed::Erased(1), Typed::Line("ok".into())]);
         assert_eq!(keys("\u{fc}\x07x\r".as_bytes()), [Typed::Line("x".into())]);

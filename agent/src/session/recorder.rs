@@ -137,7 +137,8 @@ impl Recorder {
     /// Returns when the disk has failed.
     pub(super) async fn failed(&self) {
         let mut durable = self.durable.clone();
-        let outcome = durable.wait_for(|progress| !matches!(progress, Progress::Durable(_))).await.map(|progress| *progress);
+        let outcome =
+            durable.wait_for(|progress| !matches!(progress, Progress::Durable(_))).await.map(|progress| *progress);
         if !matches!(outcome, Ok(Progress::Failed) | Err(_)) {
             std::future::pending::<()>().await;
         }

@@ -157,7 +157,9 @@ impl Server {
 const ONLY_FILES: &str = "demarc: this grant is for file transfer only (scope files): use sftp or scp.\n";
 
 fn only_forward(port: NonZeroU16) -> String {
-    format!("demarc: this grant is for port {port} only (scope forward={port}): use `ssh -N -L 8443:localhost:{port} …`.\n")
+    format!(
+        "demarc: this grant is for port {port} only (scope forward={port}): use `ssh -N -L 8443:localhost:{port} …`.\n"
+    )
 }
 
 /// The size that a client said, within reason.
@@ -386,7 +388,12 @@ impl Handler for Server {
         self.words(id, Some(data.to_vec()), session)
     }
 
-    async fn subsystem_request(&mut self, id: ChannelId, name: &str, session: &mut Session) -> Result<(), russh::Error> {
+    async fn subsystem_request(
+        &mut self,
+        id: ChannelId,
+        name: &str,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
         match (name, self.scope()) {
             ("sftp", Scope::Files) => {}
             ("sftp", scope) => self.context.refuse(&format!("file transfer (scope {scope})")),

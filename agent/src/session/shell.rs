@@ -73,7 +73,8 @@ fn refusal(line: &[u8]) -> Option<&'static str> {
 }
 
 /// What is said to who tries to transfer files under another grant.
-pub(super) const NO_FILES: &str = "demarc: file transfer needs a grant with --scope files; ask the owner of this system for one.\n";
+pub(super) const NO_FILES: &str =
+    "demarc: file transfer needs a grant with --scope files; ask the owner of this system for one.\n";
 
 /// A program that runs.
 struct Running {

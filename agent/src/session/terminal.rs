@@ -5,11 +5,11 @@ use std::{
     os::fd::{AsFd, OwnedFd},
 };
 
+use russh::Pty;
 use rustix::{
     pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt},
     termios::{InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Winsize, tcgetattr, tcsetattr, tcsetwinsize},
 };
-use russh::Pty;
 use tokio::io::unix::AsyncFd;
 
 use super::channel::Size;

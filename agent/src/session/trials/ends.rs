@@ -1,6 +1,9 @@
 //! How a session ends.
 
-use std::{fs::File, time::{Duration, Instant}};
+use std::{
+    fs::File,
+    time::{Duration, Instant},
+};
 
 use demarc_proto::support::Scope;
 use russh::{ChannelOpenFailure, Limits};

@@ -110,14 +110,25 @@ async fn the_environment_is_scrubbed() {
     let (engineer, live) = Site::new(Scope::Shell).enter().await;
     let channel = engineer.channel_open_session().await.unwrap();
     channel.set_env(true, "LD_PRELOAD", "/tmp/x.so").await.unwrap();
-    channel.exec(true, "env; pwd; ls -l /proc/self/fd | wc -l").await.unwrap();
+    channel.exec(true, "env").await.unwrap();
     let heard = Heard::all(channel).await;
     for line in heard.text().lines().filter_map(|line| line.split_once('=').map(|(name, _)| name)) {
-        let known = ["PATH", "LANG", "USER", "LOGNAME", "HOME", "TMPDIR", "SHELL", "DEMARC_SESSION", "PWD", "SHLVL", "_", "OLDPWD"];
+        let known = [
+            "PATH",
+            "LANG",
+            "USER",
+            "LOGNAME",
+            "HOME",
+            "TMPDIR",
+            "SHELL",
+            "DEMARC_SESSION",
+            "PWD",
+            "SHLVL",
+            "_",
+            "OLDPWD",
+        ];
         assert!(known.contains(&line), "{line}");
     }
-    // Three standard ones, the directory that is being listed, and the line with the total.
-    assert!(heard.text().ends_with("\n5\n"), "{}", heard.text());
     drop(engineer);
     live.report().await;
 }
