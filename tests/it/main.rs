@@ -10,6 +10,7 @@ mod controls;
 mod exactly_once;
 mod hostile_agent;
 mod hostile_hub;
+mod hostile_relay;
 mod off_is_off;
 mod outages;
 mod pipeline;

@@ -124,9 +124,13 @@ impl Desk {
 
     /// `ssh` as an engineer types it, with everything that his config file would say.
     pub fn ssh(&self, hub: &Hub, key: &Path) -> Command {
+        self.ssh_by(&format!("{} --config {} connect %h", programs::hub().display(), hub.config().display()), key)
+    }
+
+    /// `ssh` that reaches the site in another way.
+    pub fn ssh_by(&self, connect: &str, key: &Path) -> Command {
         let known = self.path("known_hosts");
         fs::write(&known, format!("@cert-authority * {}\n", self.authority())).unwrap();
-        let connect = format!("{} --config {} connect %h", programs::hub().display(), hub.config().display());
         let mut command = Command::new("ssh");
         command.args([
             "-F",
@@ -156,11 +160,16 @@ impl Desk {
     }
 }
 
+/// The settings of a site that knows the desk.
+pub fn trusting(desk: &Desk, setup: &Setup) -> Setup {
+    let authorities = format!("[support]\nauthorities = [{:?}]\n", desk.authority());
+    Setup { sections: format!("{}{authorities}", setup.sections), ..setup.clone() }
+}
+
 /// A hub, a desk, and a site that knows both and runs.
 pub fn opened(setup: &Setup) -> (Hub, Desk, Site) {
     let desk = Desk::new();
-    let authorities = format!("[support]\nauthorities = [{:?}]\n", desk.authority());
-    let setup = Setup { sections: format!("{}{authorities}", setup.sections), ..setup.clone() };
+    let setup = trusting(&desk, setup);
     let (hub, mut site) = site::enrolled(&setup);
     site.start();
     site.wait_for_tunnel();

@@ -16,11 +16,14 @@ use demarc_proto::{
     enroll::{EnrollRequest, EnrollResponse, Enrolled},
     frame::{self, MAX_TO_HUB},
     message::{Certificate, Noted, ReportMessage, Welcome},
-    support::Grant,
+    support::{Grant, SUPPORT_PATH},
     token::EnrollmentToken,
 };
 use futures_util::{SinkExt, StreamExt};
-use h2::{RecvStream, SendStream};
+use h2::{
+    RecvStream, SendStream,
+    client::{ResponseFuture, SendRequest},
+};
 use http::Request;
 use socket2::SockRef;
 use tokio::{
@@ -64,6 +67,8 @@ struct Shared {
     other: Authority,
     manner: Mutex<Manner>,
     heard: Mutex<Vec<Heard>>,
+    /// How streams are opened on the newest tunnel.
+    streams: Mutex<Option<SendRequest<Bytes>>>,
 }
 
 impl HostileHub {
@@ -75,6 +80,7 @@ impl HostileHub {
             other: Authority::new(),
             manner: Mutex::new(Manner::honest()),
             heard: Mutex::default(),
+            streams: Mutex::default(),
         });
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
@@ -119,6 +125,30 @@ impl HostileHub {
             expires,
         }
         .to_string()
+    }
+
+    /// Opens support streams for a grant, all at once, says these bytes on each, and listens for a while.
+    pub fn ask(&self, grant: &str, count: usize, say: &[u8], listen: Duration) -> Vec<Asked> {
+        let streams = self.shared.streams.lock().unwrap().clone().expect("a tunnel");
+        let asks = (0..count).map(|_| ask(streams.clone(), grant.to_owned(), say.to_vec(), listen));
+        self.runtime.as_ref().unwrap().block_on(futures_util::future::join_all(asks))
+    }
+
+    /// Relays whoever connects to the address that this returns to a support stream, unread, and keeps what went to the
+    /// site.
+    pub fn relay(&self, grant: &str) -> (SocketAddr, Arc<Mutex<Vec<u8>>>) {
+        let streams = self.shared.streams.lock().unwrap().clone().expect("a tunnel");
+        let runtime = self.runtime.as_ref().unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let (grant, keep) = (grant.to_owned(), kept.clone());
+        runtime.spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                tokio::spawn(relay(socket, streams.clone(), grant.clone(), keep.clone()));
+            }
+        });
+        (address, kept)
     }
 
     /// Behaves like this from the next connection on.
@@ -242,6 +272,7 @@ impl Shared {
         );
         let Ok((streams, connection)) = h2::client::handshake(tls).await else { return };
         let mut connection = std::pin::pin!(connection);
+        *self.streams.lock().unwrap() = Some(streams.clone());
         let talk = async {
             let mut streams = streams.ready().await.ok()?;
             let request = Request::post(format!("https://agent{CONTROL_PATH}")).body(()).ok()?;
@@ -320,7 +351,68 @@ impl Shared {
     }
 }
 
-/// A message as it stands on the control stream.
+fn support(streams: &mut SendRequest<Bytes>, grant: &str) -> Option<(ResponseFuture, SendStream<Bytes>)> {
+    let request = Request::post(format!("https://agent{SUPPORT_PATH}{grant}")).body(()).ok()?;
+    streams.send_request(request, false).ok()
+}
+
+async fn ask(streams: SendRequest<Bytes>, grant: String, say: Vec<u8>, listen: Duration) -> Asked {
+    let mut asked = Asked::default();
+    let conversation = async {
+        let mut streams = streams.ready().await.ok()?;
+        let (response, mut send) = support(&mut streams, &grant)?;
+        let response = response.await.ok()?;
+        asked.status = Some(response.status().as_u16());
+        let _ = send.send_data(Bytes::from(say), false);
+        let mut body = response.into_body();
+        while let Some(Ok(data)) = body.data().await {
+            asked.heard.extend_from_slice(&data);
+            let _ = body.flow_control().release_capacity(data.len());
+        }
+        Some(())
+    };
+    let _ = tokio::time::timeout(listen, conversation).await;
+    asked
+}
+
+async fn relay(socket: TcpStream, streams: SendRequest<Bytes>, grant: String, keep: Arc<Mutex<Vec<u8>>>) -> Option<()> {
+    let mut streams = streams.ready().await.ok()?;
+    let (response, mut send) = support(&mut streams, &grant)?;
+    let mut body = response.await.ok()?.into_body();
+    let (mut read, mut write) = socket.into_split();
+    let up = async {
+        let mut buffer = vec![0; 16 * 1024];
+        while let Ok(count @ 1..) = read.read(&mut buffer).await {
+            keep.lock().unwrap().extend_from_slice(&buffer[..count]);
+            if send.send_data(Bytes::copy_from_slice(&buffer[..count]), false).is_err() {
+                break;
+            }
+        }
+        let _ = send.send_data(Bytes::new(), true);
+        std::future::pending::<()>().await;
+    };
+    let down = async {
+        while let Some(Ok(data)) = body.data().await {
+            let _ = body.flow_control().release_capacity(data.len());
+            if write.write_all(&data).await.is_err() {
+                break;
+            }
+        }
+    };
+    tokio::select! { () = up => {}, () = down => {} }
+    Some(())
+}
+
+/// What came of a support stream.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// The site's answer; absent where the stream was reset.
+    pub status: Option<u16>,
+    /// What the site said then.
+    pub heard: Vec<u8>,
+}
+
+/// The frame of a message.
 pub fn framed(message: &ToAgent) -> Vec<u8> {
     frame_of(&frame::encode(message))
 }

@@ -264,9 +264,15 @@ impl Site {
 
     /// The process of a role, when it runs.
     pub fn role(&self, name: &str) -> Option<i32> {
-        let daemon = self.daemon.as_ref()?;
+        self.roles(name).first().copied()
+    }
+
+    /// The processes of a role.
+    pub fn roles(&self, name: &str) -> Vec<i32> {
+        let Some(daemon) = self.daemon.as_ref() else { return Vec::new() };
         let is_it = |words: &[String]| words.windows(2).any(|pair| pair[0] == "role" && pair[1] == name);
-        process::children(daemon.pid()).into_iter().find(|child| is_it(&child.arguments)).map(|child| child.pid)
+        let children = process::children(daemon.pid()).into_iter();
+        children.filter(|child| is_it(&child.arguments)).map(|child| child.pid).collect()
     }
 
     /// Everything that the agent printed.

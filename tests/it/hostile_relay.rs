@@ -1,0 +1,135 @@
+//! A hub that turned against its sites and their engineers: what it makes up, repeats, floods or changes opens no door.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use demarc_tests::{
+    desk::{self, Desk, Wish, allow, last_session, listed, recorded, trusting},
+    hostile_hub::HostileHub,
+    process, programs,
+    site::{self, LIMIT, Setup, Site},
+    wait,
+};
+
+const LISTEN: Duration = Duration::from_secs(3);
+/// So many sessions may run at a time.
+const MOST: usize = 4;
+
+fn opened() -> (HostileHub, Desk, Site) {
+    let (hub, desk) = (HostileHub::start(), Desk::new());
+    let mut site = Site::new(&trusting(&desk, &Setup::default()));
+    site.enroll(&hub.token("site-one")).ok();
+    site.start();
+    site.wait_for_tunnel();
+    desk.certify_host(&site);
+    (hub, desk, site)
+}
+
+/// A ProxyCommand that leads to an address: what a hub's own relay would be.
+fn by(address: std::net::SocketAddr) -> String {
+    format!("bash -c 'exec 3<>/dev/tcp/{}/{}; cat <&3 & cat >&3; kill $!'", address.ip(), address.port())
+}
+
+#[test]
+fn streams_without_a_live_grant_are_refused_unread() {
+    let (hub, _desk, site) = opened();
+    let garbage = vec![b'x'; 100_000];
+    let asked = hub.ask("0123456789abcdef", 1, &garbage, LISTEN);
+    assert_eq!((asked[0].status, asked[0].heard.len()), (Some(403), 0), "{asked:?}");
+    let asked = hub.ask("../../../../etc", 1, &garbage, LISTEN);
+    assert_eq!((asked[0].status, asked[0].heard.len()), (None, 0), "{asked:?}");
+    let grant = allow(&site, "5m", "shell");
+    // Whoever is no engineer hears a greeting, and that is all.
+    let asked = hub.ask(&grant, 1, b"SSH-2.0-eve\r\nwhatever", LISTEN);
+    assert_eq!(asked[0].status, Some(200), "{asked:?}");
+    assert!(asked[0].heard.starts_with(b"SSH-2.0-"), "{asked:?}");
+    let session = last_session(&site);
+    assert!(session["report"]["engineer"].is_null(), "{session}");
+    // A grant that is over is over, however often it is shown.
+    site.run(&["support", "end", &grant]).ok();
+    for asked in hub.ask(&grant, 3, b"SSH-2.0-eve\r\n", LISTEN) {
+        assert_eq!((asked.status, asked.heard.len()), (Some(403), 0), "{asked:?}");
+    }
+    assert!(site.is_connected() && site.role("session").is_none());
+}
+
+#[test]
+fn a_thousand_streams_at_once_are_four_sessions_at_most() {
+    let (hub, desk, site) = opened();
+    let grant = allow(&site, "5m", "shell");
+    let most = Arc::new(Mutex::new(0));
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| hub.ask(&grant, 1_000, b"SSH-2.0-eve\r\n", LISTEN));
+        while !asking.is_finished() {
+            let now = site.roles("session").len();
+            let mut most = most.lock().unwrap();
+            *most = now.max(*most);
+        }
+        let asked = asking.join().unwrap();
+        assert!(asked.iter().filter(|asked| asked.status == Some(200)).count() <= 2 * MOST, "too many were let in");
+    });
+    assert!(*most.lock().unwrap() <= MOST);
+    // The door still opens for who may come in.
+    wait::until_true(LIMIT, "the streams to be gone", || listed(&site)["running"].as_array().unwrap().is_empty());
+    site.wait_for_tunnel();
+    let (address, _) = hub.relay(&grant);
+    let key = desk.engineer("ada", &Wish::proper(&grant));
+    let told = process::run(desk.ssh_by(&by(address), &key).args(["site-one", "echo still here"]), LIMIT);
+    assert_eq!(told.stdout, "still here\n", "{told:?}");
+}
+
+#[test]
+fn what_it_relays_it_can_neither_repeat_nor_change() {
+    let (hub, desk, site) = opened();
+    let grant = allow(&site, "5m", "shell");
+    let (address, kept) = hub.relay(&grant);
+    let key = desk.engineer("ada", &Wish::proper(&grant));
+    let told = process::run(desk.ssh_by(&by(address), &key).args(["site-one", "echo one"]), LIMIT);
+    assert_eq!(told.stdout, "one\n", "{told:?}");
+    let session = last_session(&site);
+    assert_eq!(session["report"]["commands"][0], "echo one");
+    // Every byte that the engineer sent, once more, while the grant is still live.
+    let bytes = kept.lock().unwrap().clone();
+    assert!(bytes.len() > 1_000);
+    hub.ask(&grant, 1, &bytes, LISTEN);
+    let again = last_session(&site);
+    assert_ne!(again["session"], session["session"]);
+    assert!(
+        again["report"]["engineer"].is_null() && again["report"]["commands"].as_array().unwrap().is_empty(),
+        "{again}"
+    );
+    // Nothing of what the engineer and the site said can be read in it.
+    let cast = recorded(&site, session["session"].as_str().unwrap(), "m");
+    assert!(cast.contains("echo one"));
+    assert!(!bytes.windows(8).any(|window| window == b"echo one"));
+}
+
+#[test]
+fn an_engineer_knows_the_site_by_its_certificate_and_takes_no_other() {
+    let (hub, desk, site) = desk::opened(&Setup::default());
+    let mut other = Site::new(&trusting(&desk, &Setup::default()));
+    other.enroll(&hub.token("site-two")).ok();
+    other.start();
+    other.wait_for_tunnel();
+    let grant = allow(&site, "5m", "shell");
+    let elsewhere = allow(&other, "5m", "shell");
+    let key = desk.engineer("ada", &Wish::proper(&grant));
+    desk.run(&hub, &key, &["true"]).ok();
+    // The hub leads him to another machine under this site's name: one that has no certificate of its own, …
+    let connect = format!(
+        "{} --config {} connect site-two --grant {elsewhere}",
+        programs::hub().display(),
+        hub.config().display()
+    );
+    let lured = process::run(desk.ssh_by(&connect, &key).args(["site-one", "id"]), site::LIMIT);
+    assert!(lured.code == Some(255) && lured.stdout.is_empty(), "{lured:?}");
+    assert!(lured.stderr.contains("erification failed") || lured.stderr.contains("host key"), "{lured:?}");
+    // … and one that has a good certificate, for another name.
+    std::fs::write(desk.path("other.pub"), other.run(&["support", "key"]).ok()).unwrap();
+    desk.keygen(&["-s", "authority", "-h", "-I", "site-two", "-n", "site-two", "-V", "-15m:+1d", "other.pub"]).ok();
+    other.run(&["support", "certificate", desk.path("other-cert.pub").to_str().unwrap()]).ok();
+    let lured = process::run(desk.ssh_by(&connect, &key).args(["site-one", "id"]), site::LIMIT);
+    assert!(lured.code == Some(255) && lured.stdout.is_empty(), "{lured:?}");
+}
