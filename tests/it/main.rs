@@ -7,6 +7,7 @@ mod canaries;
 mod config;
 mod confinement;
 mod controls;
+mod escape;
 mod exactly_once;
 mod hostile_agent;
 mod hostile_hub;

@@ -275,6 +275,11 @@ impl Site {
         children.filter(|child| is_it(&child.arguments)).map(|child| child.pid).collect()
     }
 
+    /// The daemon's process.
+    pub fn pid(&self) -> i32 {
+        self.daemon.as_ref().expect("the daemon runs").pid()
+    }
+
     /// Everything that the agent printed.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.log_file()).unwrap_or_default()).into_owned()
