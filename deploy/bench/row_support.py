@@ -93,7 +93,7 @@ class _Demarc:
         process.wait_until(self.agent.connected, "the agent's tunnel", every=0.2)
         (HOME / "host.pub").write_text(self.agent.command("support", "key"))
         process.run([keygen, "-q", "-s", HOME / "authority", "-h", "-I", "bench", "-n", "bench", "-V", "-15m:+1d", HOME / "host.pub"])
-        self.agent.command("support", "certificate", HOME / "host-cert.pub")
+        self.agent.command("support", "host-certificate", HOME / "host-cert.pub")
         (HOME / "known").write_text(f"@cert-authority * {authority}\n")
         self.keys = {}
         for scope in ("shell", f"forward={port}"):

@@ -129,7 +129,7 @@ fn an_engineer_knows_the_site_by_its_certificate_and_takes_no_other() {
     // … and one that has a good certificate, for another name.
     std::fs::write(desk.path("other.pub"), other.run(&["support", "key"]).ok()).unwrap();
     desk.keygen(&["-s", "authority", "-h", "-I", "site-two", "-n", "site-two", "-V", "-15m:+1d", "other.pub"]).ok();
-    other.run(&["support", "certificate", desk.path("other-cert.pub").to_str().unwrap()]).ok();
+    other.run(&["support", "host-certificate", desk.path("other-cert.pub").to_str().unwrap()]).ok();
     let lured = process::run(desk.ssh_by(&connect, &key).args(["site-one", "id"]), site::LIMIT);
     assert!(lured.code == Some(255) && lured.stdout.is_empty(), "{lured:?}");
 }

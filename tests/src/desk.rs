@@ -93,7 +93,7 @@ impl Desk {
         fs::write(self.path(name), site.run(&["support", "key"]).ok()).unwrap();
         self.keygen(&["-s", "authority", "-h", "-I", "site-one", "-n", "site-one", "-V", "-15m:+1d", name]).ok();
         let certificate = self.path("host-cert.pub");
-        site.run(&["support", "certificate", certificate.to_str().unwrap()]).ok();
+        site.run(&["support", "host-certificate", certificate.to_str().unwrap()]).ok();
     }
 
     /// Makes an engineer's key and a certificate for it; gives the key's file.

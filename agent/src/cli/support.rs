@@ -93,7 +93,7 @@ enum SupportCommand {
     /// Prints this site's SSH host key, which the vendor's support desk certifies.
     Key,
     /// Takes the host certificate that the support desk made, by which an engineer knows this site.
-    Certificate {
+    HostCertificate {
         /// The file.
         file: PathBuf,
     },
@@ -111,7 +111,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 pub fn run(args: &SupportArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
     let settings = &loaded.settings;
     let state = StateDir::new(&settings.state_dir);
-    if let SupportCommand::Certificate { file } = &args.command {
+    if let SupportCommand::HostCertificate { file } = &args.command {
         return trust::install(file, settings).map(|()| ExitCode::SUCCESS);
     }
     super::confine_command(settings)?;
@@ -136,7 +136,7 @@ pub fn run(args: &SupportArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
         }
         SupportCommand::Verify { sessions, json } => return list::verify(&state, sessions, *json),
         SupportCommand::Key => trust::key(&state)?,
-        SupportCommand::Certificate { .. } => unreachable!("handled above"),
+        SupportCommand::HostCertificate { .. } => unreachable!("handled above"),
     }
     Ok(ExitCode::SUCCESS)
 }

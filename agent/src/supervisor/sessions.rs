@@ -581,7 +581,7 @@ impl Supervisor {
         let line = fs::read_to_string(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
                 "there is none yet: `demarc support key` prints the key that the vendor's support desk \
-                                        certifies, and `demarc support certificate FILE` takes what it gives back"
+                                        certifies, and `demarc support host-certificate FILE` takes what it gives back"
                     .to_owned()
             }
             _ => format!("{} cannot be read: {error}", path.display()),

@@ -1,4 +1,4 @@
-//! `demarc support key` and `certificate`: how an engineer knows that he speaks with this site.
+//! `demarc support key` and `host-certificate`: how an engineer knows that he speaks with this site.
 
 use std::{fs, path::Path};
 
