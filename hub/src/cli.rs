@@ -90,13 +90,16 @@ pub enum Command {
     /// Connects standard input and output to a session at a site: for `ProxyCommand` of ssh.
     ///
     /// The hub must run here, and the site must have a live grant. Example, in ~/.ssh/config:
-    /// ProxyCommand demarc-hub connect %h
+    /// ProxyCommand demarc-hub connect --fdpass %h, with ProxyUseFdpass yes
     Connect {
         /// The site.
         site: SiteId,
         /// Under this grant; the newest where absent.
         #[arg(long, value_name = "ID")]
         grant: Option<GrantId>,
+        /// Hands the connection to ssh and ends, instead of copying: for `ProxyUseFdpass yes`.
+        #[arg(long)]
+        fdpass: bool,
         /// The hub's socket; support.sock in its data directory where absent.
         #[arg(long, value_name = "FILE")]
         socket: Option<PathBuf>,
@@ -148,7 +151,9 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             let config = load()?;
             waiting(show::run(&config, &site, json))?
         }
-        Command::Connect { site, grant, socket } => connect::run(&socket_of(socket, load)?, &site, grant),
+        Command::Connect { site, grant, fdpass, socket } => {
+            connect::run(&socket_of(socket, load)?, &site, grant, fdpass)
+        }
         Command::SupportCa(command) => support_ca::run(command),
         Command::Grants { site, json, export, to, socket } => {
             let wanted = match export {

@@ -2,7 +2,8 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Write},
+    io::{self, IoSlice, Read, Write},
+    mem::MaybeUninit,
     net::Shutdown,
     os::{
         fd::{AsFd, OwnedFd},
@@ -15,7 +16,10 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 use demarc_proto::{SiteId, support::GrantId};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv, sendmsg},
+};
 
 use crate::support::{Answer, Ask, Said, short};
 
@@ -57,7 +61,7 @@ fn read_line(hub: &UnixStream) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
     loop {
         let mut ahead = [0; 4096];
-        let (length, _) = rustix::net::recv(hub, &mut ahead, rustix::net::RecvFlags::PEEK)?;
+        let (length, _) = recv(hub, &mut ahead, RecvFlags::PEEK)?;
         if length == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -71,8 +75,11 @@ fn read_line(hub: &UnixStream) -> io::Result<Vec<u8>> {
     }
 }
 
-pub(super) fn run(socket: &Path, site: &SiteId, grant: Option<GrantId>) -> anyhow::Result<()> {
+pub(super) fn run(socket: &Path, site: &SiteId, grant: Option<GrantId>, hand_over: bool) -> anyhow::Result<()> {
     let (_, hub) = ask(socket, &Ask::Connect { connect: site.clone(), grant })?;
+    if hand_over {
+        return give(&hub).context("cannot hand the connection over: --fdpass goes with `ProxyUseFdpass yes` of ssh");
+    }
     // Files of our own: those of the standard library collect lines, and a session is no lines.
     let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let output: OwnedFd = io::stdout().as_fd().try_clone_to_owned()?;
@@ -90,6 +97,17 @@ pub(super) fn run(socket: &Path, site: &SiteId, grant: Option<GrantId>) -> anyho
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         copied => copied.with_context(|| format!("the session at {site} was cut off")),
     }
+}
+
+/// Gives the connection itself to whoever started us, over the socket that is our standard output.
+fn give(hub: &UnixStream) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut rights = SendAncillaryBuffer::new(&mut space);
+    let descriptors = [hub.as_fd()];
+    rights.push(SendAncillaryMessage::ScmRights(&descriptors));
+    // A descriptor travels with at least one byte.
+    sendmsg(io::stdout(), &[IoSlice::new(&[0])], &mut rights, SendFlags::empty())?;
+    Ok(())
 }
 
 fn copy(mut from: impl Read, mut to: impl Write) -> io::Result<()> {

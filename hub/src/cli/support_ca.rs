@@ -105,7 +105,7 @@ pub(super) fn run(command: SupportCa) -> anyhow::Result<()> {
             eprintln!(
                 "{}, {}, good until {}.\n\
                  Compare that fingerprint with the customer, by another way than the hub: `demarc support key`.\n\
-                 At the site: demarc support host-certificate FILE",
+                 At the site: demarc support certificate FILE",
                 entry.site,
                 entry.key,
                 moment(entry.valid_before)
@@ -139,7 +139,7 @@ fn init(dir: &Path) -> anyhow::Result<()> {
     print(&format!(
         "Made a support authority in {dir}: {fingerprint}\n\
          Keep ca_key safe and backed up, and away from the hub: whoever has it can open every site that has a grant.\n\n\
-         At each site, in agent.toml:    [support]\n\
+         At each site, in demarc.toml:   [support]\n\
          \x20                               authorities = [\"{line}\"]\n\
          At each engineer, in known_hosts: @cert-authority * {line}\n\
          Then, for each site:            demarc-hub support-ca sign-host --dir {dir} --site SITE --key KEY\n",

@@ -356,9 +356,95 @@ async fn a_session_ends_with_its_tunnel_and_with_the_hub() {
 }
 
 #[tokio::test]
+async fn the_connection_itself_can_be_handed_over() {
+    use std::io::{Read, Write};
+
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+
+    let hub = Hub::start();
+    let mut tunnel = site_with_grant(&hub, "site-one").await;
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let mut command = tokio::process::Command::from(hub.command(&["connect", "--fdpass", "site-one"]));
+    let mut command = command.stdout(std::os::fd::OwnedFd::from(theirs)).spawn().unwrap();
+    let mut session = soon(tunnel.asked.recv()).await.unwrap().accept();
+    assert!(soon(command.wait()).await.unwrap().success());
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut rights = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    recvmsg(&ours, &mut [std::io::IoSliceMut::new(&mut byte)], &mut rights, RecvFlags::empty()).unwrap();
+    let Some(RecvAncillaryMessage::ScmRights(mut descriptors)) = rights.drain().next() else { panic!("no descriptor") };
+    let mut stream = std::os::unix::net::UnixStream::from(descriptors.next().unwrap());
+    session.say(Bytes::from_static(b"hello")).await;
+    let mut heard = [0; 5];
+    tokio::task::spawn_blocking(move || {
+        stream.read_exact(&mut heard).unwrap();
+        stream.write_all(b"and bye").unwrap();
+        assert_eq!(&heard, b"hello");
+    })
+    .await
+    .unwrap();
+    assert_eq!(session.hear().await.unwrap().unwrap(), "and bye");
+    assert!(session.hear().await.is_none());
+
+    // A terminal or a file cannot take it.
+    let command = connect(&hub, &["--fdpass", "site-one"]);
+    let _session = soon(tunnel.asked.recv()).await.unwrap().accept();
+    let Output { status, stderr, .. } = soon(command.wait_with_output()).await.unwrap();
+    assert_eq!(status.code(), Some(1));
+    assert!(text(&stderr).contains("ProxyUseFdpass yes"), "{}", text(&stderr));
+}
+
+#[tokio::test]
+async fn many_who_ask_at_once_are_all_answered_and_few_get_in() {
+    let hub = Hub::start();
+    let mut tunnel = site_with_grant(&hub, "site-one").await;
+    let asking = (0..500).map(|_| {
+        let socket = socket(&hub);
+        tokio::spawn(async move {
+            let mut stream = tokio::net::UnixStream::connect(socket).await.unwrap();
+            stream.write_all(b"{\"connect\":\"site-one\",\"grant\":null}\n").await.unwrap();
+            let mut answer = vec![0; 512];
+            let length = stream.read(&mut answer).await.unwrap();
+            (text(&answer[..length]), stream)
+        })
+    });
+    let asking: Vec<_> = asking.collect();
+    let mut sessions = Vec::new();
+    while let Ok(Some(asked)) = tokio::time::timeout(Duration::from_secs(1), tunnel.asked.recv()).await {
+        sessions.push(asked.accept());
+    }
+    assert_eq!(sessions.len(), 4);
+    let (mut opened, mut full) = (Vec::new(), 0);
+    for asked in asking {
+        let (answer, stream) = soon(asked).await.unwrap();
+        match answer.as_str() {
+            "{\"ok\":{\"grant\":\"0101010101010101\"}}\n" => opened.push(stream),
+            words => {
+                assert!(words.contains("has 4 sessions already"), "{words}");
+                full += 1;
+            }
+        }
+    }
+    assert_eq!((opened.len(), full), (4, 496));
+    // All this was nobody else's matter.
+    let answer = tunnel.ask(&upload("site-one", &report(1, 12).to_body())).await;
+    assert!(matches!(answer, Some(ToAgent::Receipt(_))), "{answer:?}");
+}
+
+#[tokio::test]
 async fn the_socket_is_the_owners_and_a_stale_one_is_replaced() {
     let mut hub = Hub::start();
     assert_eq!(socket(&hub).metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    // Somebody else, who is not kept out by the directory alone.
+    let mut stranger = hub.command(&["connect", "site-one", "--socket"]);
+    stranger.arg(socket(&hub));
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::process::CommandExt::uid(&mut stranger, 65_534);
+    } else {
+        std::fs::set_permissions(socket(&hub), std::fs::Permissions::from_mode(0)).unwrap();
+    }
+    let refused = stranger.output().unwrap();
+    assert!(text(&refused.stderr).contains("you are not allowed to use"), "{}", text(&refused.stderr));
     hub.signal(libc::SIGKILL);
     hub.wait();
     assert!(socket(&hub).exists());

@@ -231,6 +231,29 @@ fn the_record_survives_a_crash_and_shows_damage() {
     assert!(words.contains("signed.jsonl:3: this is not a line that this program wrote"), "{words}");
 }
 
+#[test]
+fn the_example_for_ssh_says_what_it_should() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/support/ssh_config");
+    let said = succeed(openssh("ssh").arg("-F").arg(example).args(["-G", "site-one"]));
+    for line in [
+        "hostname site-one",
+        "proxycommand demarc-hub connect --fdpass %h",
+        "proxyusefdpass yes",
+        "identitiesonly yes",
+        "forwardagent no",
+        "forwardx11 no",
+        "hostkeyalgorithms ssh-ed25519-cert-v01@openssh.com",
+        "preferredauthentications publickey",
+        "stricthostkeychecking true",
+        "updatehostkeys false",
+        "globalknownhostsfile /dev/null",
+        "certificatefile ~/.ssh/demarc-cert.pub",
+        "controlmaster false",
+    ] {
+        assert!(said.lines().any(|shown| shown == line), "{line:?} is not in {said}");
+    }
+}
+
 /// The way of those who keep their authority elsewhere, as docs/support.md tells it.
 #[test]
 fn plain_openssh_does_the_same() {
