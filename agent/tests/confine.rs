@@ -10,6 +10,10 @@ use std::{fs, path::Path};
 use daemon::{Kernel, World, wait};
 use serde_json::Value;
 
+/// Settings that let support in.
+const SUPPORT: &str = "[support]\nauthorities = [\"ssh-ed25519 \
+    AAAAC3NzaC1lZDI1NTE5AAAAIGq0K9y1zv8e4iZQ5nG8iVn4pQ0i7mJ0kqkq0n1yQb9e vendor\"]\n";
+
 /// Whether this kernel has Landlock at all, asked in the plainest way.
 fn has_landlock() -> bool {
     // SAFETY: with this flag the call takes no pointer.
@@ -48,6 +52,20 @@ fn assert_proven(code: Option<i32>, found: &Value) {
         ("link", "start a shell"),
         ("supervisor", "open a recording"),
         ("command", "open a recording"),
+        ("session diagnose", "open a recording"),
+        ("session diagnose", "make a TCP socket"),
+        ("session files", "open a recording"),
+        ("session files", "start a shell"),
+        ("session shell", "open a recording by the root of another process"),
+        ("session shell", "read the site's private key"),
+        ("session shell", "make a unix socket"),
+        ("shell", "start a real shell"),
+        ("shell", "have a shell read a recording"),
+        ("shell", "have a shell follow a link to a recording"),
+        ("shell", "signal its worker"),
+        ("shell", "change another process's limits"),
+        ("shell", "change the mode of a recording"),
+        ("shell", "read the key that signs grants"),
     ] {
         let proof = proofs.iter().find(|proof| proof["role"] == role && proof["tried"] == tried);
         assert!(proof.is_some_and(|proof| proof["holds"] == true), "{role}: {tried} in {found:#}");
@@ -57,7 +75,7 @@ fn assert_proven(code: Option<i32>, found: &Value) {
 #[test]
 fn nobody_breaks_out_as_root_or_as_an_ordinary_user() {
     assert!(has_landlock(), "this kernel has no Landlock: the confinement cannot be tested here");
-    let mut world = World::new("");
+    let mut world = World::new(SUPPORT);
     world.furnish();
     let (code, found) = world.doctor();
     assert_proven(code, &found);
@@ -71,7 +89,7 @@ fn nobody_breaks_out_as_root_or_as_an_ordinary_user() {
 #[test]
 fn the_doctor_fails_where_nothing_is_enforced() {
     for kernel in [Kernel::Old, Kernel::Boastful] {
-        let mut world = World::new("confinement = \"best-effort\"\n");
+        let mut world = World::new(&format!("confinement = \"best-effort\"\n{SUPPORT}"));
         world.furnish();
         world.kernel = kernel;
         let (code, found) = world.doctor();
@@ -82,6 +100,13 @@ fn the_doctor_fails_where_nothing_is_enforced() {
             proof.map(|proof| proof["holds"].clone())
         };
         assert_eq!(held("link", "open a recording"), Some(Value::Bool(false)), "{found:#}");
+        // What cannot be confined is not let in.
+        assert!(proofs.iter().all(|proof| proof["role"] != "shell"), "{found:#}");
+        let checks = found["checks"].to_string();
+        assert!(
+            checks.contains("the scope shell is refused") && checks.contains("the scope files is refused"),
+            "{checks}"
+        );
         // The filter of system calls needs no Landlock.
         assert_eq!(held("collector", "connect to another machine"), Some(Value::Bool(true)), "{found:#}");
         assert_eq!(held("link", "start a shell"), Some(Value::Bool(true)), "{found:#}");
@@ -104,6 +129,21 @@ fn without_landlock_it_refuses_or_says_so_loudly() {
         assert!(confined["landlock"].is_null() && confined["seccomp"] == true, "{status:#}");
         assert!(confined["gaps"].to_string().contains("could open"), "{status:#}");
     }
+}
+
+#[test]
+fn support_that_is_let_in_later_waits_for_a_restart() {
+    let world = World::new("");
+    let daemon = world.start();
+    let status = world.wait_for_collector();
+    assert!(!status["notices"].to_string().contains("support"), "{status:#}");
+    world.configure(SUPPORT);
+    wait("the notice", || world.status()["notices"].to_string().contains("restart demarc").then_some(()));
+    drop(daemon);
+    let _daemon = world.start();
+    let status = world.wait_for_collector();
+    assert!(!status["notices"].to_string().contains("restart"), "{status:#}");
+    assert!(status["supervisor"]["confined"]["refused"].as_u64() > Some(0), "{status:#}");
 }
 
 #[test]

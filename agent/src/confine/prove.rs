@@ -1,7 +1,10 @@
 //! Tries to break out of a confinement, and tells what the kernel said.
 //!
 //! `demarc doctor` starts a child for each kind of process. The child gets a profile and a list of attempts, confines
-//! itself exactly as the real process does, makes the attempts, and sends back one verdict each.
+//! itself exactly as the real process does, makes the attempts, and sends back one verdict each. For what a session starts
+//! it confines itself as the session's worker, and a child of its own as the shell.
+
+mod reach;
 
 use std::{
     ffi::CString,
@@ -13,19 +16,24 @@ use std::{
         unix::net::UnixStream,
     },
     path::PathBuf,
+    process::{Command, Stdio},
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::{Confined, Profile, canary, enter};
+use super::{Confined, Profile, canary, enter, shell};
 use crate::ipc::channel::{ChannelError, recv_blocking, send_blocking};
+
+pub use reach::Reach;
 
 /// What the child is told.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Task {
-    /// How to confine itself.
-    pub profile: Profile,
+    /// How to confine itself. Absent: not at all, to see that an attempt would succeed.
+    pub profile: Option<Profile>,
+    /// How to confine a child of its own, which then makes the attempts.
+    pub shell: Option<Profile>,
     /// What to try then, in this order.
     pub attempts: Vec<Attempt>,
 }
@@ -66,6 +74,10 @@ pub enum Attempt {
     Unshare,
     /// Start a program.
     Execute(PathBuf),
+    /// Have a shell do something: it succeeded if the shell says so.
+    Shell(String),
+    /// Reach something that is not open to reading or writing.
+    Reach(Reach),
 }
 
 /// What came of an attempt.
@@ -95,22 +107,45 @@ pub enum Entered {
 /// When the doctor is gone.
 pub fn serve(socket: &mut UnixStream) -> Result<(), ChannelError> {
     let task: Task = recv_blocking(socket)?;
-    match enter(&task.profile) {
-        Ok(confined) => send_blocking(socket, &Entered::Confined(confined))?,
-        Err(error) => {
-            send_blocking(socket, &Entered::Failed(format!("{:#}", anyhow::Error::from(error))))?;
-            return Ok(());
+    let confined = match task.profile.as_ref().map(enter) {
+        None => Ok(Confined::default()),
+        Some(confined) => confined.map_err(anyhow::Error::from),
+    };
+    let ready = confined
+        .and_then(|confined| Ok((confined, task.shell.as_ref().map(|one| shell::prepare(one, None)).transpose()?)));
+    let (confined, shell) = match ready {
+        Ok(ready) => ready,
+        Err(error) => return send_blocking(socket, &Entered::Failed(format!("{error:#}"))),
+    };
+    send_blocking(socket, &Entered::Confined(confined))?;
+    if shell.is_none() && task.profile.is_some() {
+        return attempt_all(&task.attempts, socket);
+    }
+    // SAFETY: this process has one thread, so that the child may use everything that it inherits.
+    match unsafe { libc::fork() } {
+        0 => {
+            shell.as_ref().map_or(Ok(()), shell::Prepared::enter)?;
+            attempt_all(&task.attempts, socket)
+        }
+        child => {
+            check(child)?;
+            // The worker, for the child to try itself on, until the child has done.
+            // SAFETY: the child is ours; how it ended is of no interest.
+            Ok(check(unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) })?)
         }
     }
-    for attempt in &task.attempts {
-        send_blocking(socket, &attempt.verdict())?;
-    }
-    Ok(())
+}
+
+fn attempt_all(attempts: &[Attempt], socket: &mut UnixStream) -> Result<(), ChannelError> {
+    attempts.iter().try_for_each(|attempt| send_blocking(socket, &attempt.verdict()))
 }
 
 impl Attempt {
     /// Tries, and tells what the kernel said.
     pub fn verdict(&self) -> Verdict {
+        if let Self::Shell(script) = self {
+            return in_shell(script);
+        }
         match self.make() {
             Ok(()) => Verdict::Succeeded,
             Err(error) => match error.raw_os_error() {
@@ -143,6 +178,8 @@ impl Attempt {
             // SAFETY: takes a number, and changes only this process, which ends soon.
             Self::Unshare => check(unsafe { libc::unshare(libc::CLONE_NEWNS | libc::CLONE_NEWUSER) }),
             Self::Execute(path) => execute(path),
+            Self::Reach(reach) => reach.make(),
+            Self::Shell(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 }
@@ -157,6 +194,26 @@ fn socket(family: i32, kind: i32) -> io::Result<OwnedFd> {
         let descriptor = libc::socket(family, kind | libc::SOCK_CLOEXEC, 0);
         check(descriptor)?;
         Ok(OwnedFd::from_raw_fd(descriptor))
+    }
+}
+
+/// What a real shell says. It fails in its own words, so that these are looked at.
+fn in_shell(script: &str) -> Verdict {
+    const REFUSALS: &[&str] =
+        &["Permission denied", "Operation not permitted", "permission denied", "must be superuser"];
+    let mut command = Command::new("/bin/sh");
+    command.arg("-c").arg(script).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C");
+    let output = match command.stdin(Stdio::null()).output() {
+        Ok(output) => output,
+        Err(error) => return Verdict::Inconclusive(format!("there is no shell: {error}")),
+    };
+    if output.status.success() {
+        return Verdict::Succeeded;
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    match REFUSALS.iter().find(|refusal| said.contains(*refusal)) {
+        Some(refusal) => Verdict::Refused((*refusal).to_owned()),
+        None => Verdict::Inconclusive(said),
     }
 }
 

@@ -146,7 +146,11 @@ fn write_table(
     table.load_style(presets::NOTHING);
     table.set_header(header.to_vec());
     table.add_rows(rows);
-    if table.is_empty() { writeln!(f, "{none}") } else { writeln!(f, "{}", table.trim_fmt()) }
+    if table.is_empty() {
+        return writeln!(f, "{none}");
+    }
+    // Each cell stands between blanks; those at the ends of a line serve nobody.
+    table.lines().try_for_each(|line| writeln!(f, "{}", line.trim()))
 }
 
 #[cfg(test)]

@@ -70,7 +70,8 @@ impl World {
 
     /// Files that a site has once it was enrolled and has counted, so that there is something to open.
     pub(crate) fn furnish(&self) {
-        for (file, text) in [("link/key.pem", "key"), ("collector/ledger.jsonl", ""), ("collector/calls.db", "")] {
+        let files = ["link/key.pem", "support/host_key", "collector/ledger.jsonl", "collector/calls.db"];
+        for (file, text) in files.map(|file| (file, if file.ends_with("key.pem") { "key" } else { "" })) {
             let file = self.at("A").join(file);
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             fs::set_permissions(file.parent().unwrap(), fs::Permissions::from_mode(0o700)).unwrap();

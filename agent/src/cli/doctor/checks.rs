@@ -12,7 +12,7 @@ use x509_parser::pem::Pem;
 
 use super::{Check, State};
 use crate::{
-    confine::layout::Ground,
+    confine::layout::{self, Ground},
     control::{Answer, Request, client},
     settings::{
         Confinement, Source,
@@ -43,6 +43,7 @@ pub(super) fn all(loaded: &Loaded, state: &StateDir, ground: &Ground) -> Vec<Che
     checks.extend(loaded.settings.pbx.source.iter().map(source));
     checks.push(kernel(loaded, ground));
     checks.push(recordings(ground));
+    checks.extend(support(loaded, state, ground));
     checks
 }
 
@@ -243,4 +244,25 @@ fn recordings(ground: &Ground) -> Check {
         count => format!("Recordings were found in {count} places; each process below tries to open one of each."),
     };
     check("recordings", State::Good, detail)
+}
+
+/// Whether support can be let in, and for what.
+fn support(loaded: &Loaded, state: &StateDir, ground: &Ground) -> Vec<Check> {
+    let settings = &loaded.settings;
+    if !layout::is_open(settings) {
+        return vec![check("support", State::Good, "The settings let no support in.")];
+    }
+    let scopes = ["diagnose", "shell", "files", "forward=443"].iter().filter_map(|scope| scope.parse().ok());
+    let (mut open, mut checks) = (Vec::new(), Vec::new());
+    for scope in scopes {
+        match layout::session(ground, settings, scope, &state.scratch()) {
+            Ok(_) => open.push(scope.to_string()),
+            Err(why) => checks.push(check("support", State::Warning, format!("Support is held back: {why}."))),
+        }
+    }
+    if !open.is_empty() {
+        let detail = format!("Support can be let in by a grant, and is confined then: {}.", open.join(", "));
+        checks.insert(0, check("support", State::Good, detail));
+    }
+    checks
 }

@@ -1,5 +1,7 @@
 //! The attempts of each process, and how they went.
 
+mod sessions;
+
 use std::{
     fs, io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
@@ -17,7 +19,7 @@ use anyhow::Context;
 use super::{Expected, Proof};
 use crate::{
     confine::{
-        Profile, Subject, canary,
+        Access, Profile, Subject, canary,
         layout::{self, Ground},
         prove::{Attempt, Entered, Task, Verdict},
     },
@@ -60,16 +62,19 @@ type Attempts = Vec<(String, Attempt, Expected)>;
 pub(super) fn all(loaded: &Loaded, config: &Path, state: &StateDir, ground: &Ground) -> anyhow::Result<Vec<Proof>> {
     let stage = Stage::set(loaded, config, state, ground)?;
     let (settings, ground) = (&stage.settings, &stage.ground);
-    let profiles = [
+    let roles = [
         layout::supervisor(ground, settings, config),
         layout::collector(ground, settings),
         layout::link(ground, settings, config, stage.port),
         layout::command(ground, settings),
     ];
     let mut proofs = Vec::new();
-    for profile in profiles {
+    for profile in roles {
         let attempts = stage.attempts(&profile);
-        proofs.extend(prove(profile, attempts)?);
+        proofs.extend(prove(profile.subject.name(), profile, None, attempts)?);
+    }
+    if layout::is_open(settings) {
+        proofs.extend(sessions::all(&stage)?);
     }
     Ok(proofs)
 }
@@ -135,13 +140,18 @@ impl Stage {
             Subject::Supervisor => self.supervisor(profile, &mut attempts),
             Subject::Collector => self.collector(&mut attempts),
             Subject::Link => self.link(profile, &mut attempts),
-            Subject::Command | Subject::Session | Subject::Shell => self.no_internet(&mut attempts),
+            Subject::Command => self.no_internet(&mut attempts),
+            Subject::Session | Subject::Shell => sessions::attempts(self, profile, &mut attempts),
         }
         if matches!(profile.subject, Subject::Collector | Subject::Link) {
             attempts.push(("make another process".to_owned(), Attempt::Fork, Expected::Refused));
         }
-        let shell = Attempt::Execute(PathBuf::from("/bin/sh"));
-        attempts.push(("start a shell".to_owned(), shell, Expected::Refused));
+        // Sessions start programs, and the supervisor holds what it hands on to them.
+        let shell = PathBuf::from("/bin/sh");
+        let starts = profile.grants.iter().filter(|grant| matches!(grant.access, Access::Execute | Access::Programs));
+        if !layout::covers(&starts.cloned().collect::<Vec<_>>(), &shell) {
+            attempts.push(("start a shell".to_owned(), Attempt::Execute(shell), Expected::Refused));
+        }
         attempts
     }
 
@@ -237,12 +247,21 @@ impl Stage {
     }
 }
 
-fn prove(profile: Profile, attempts: Attempts) -> anyhow::Result<Vec<Proof>> {
-    let role = profile.subject.name();
+/// Has a child confine itself by that profile, and one of its own by the second, if there is one, and make the attempts.
+fn prove(
+    role: &'static str,
+    profile: Profile,
+    shell: Option<Profile>,
+    attempts: Attempts,
+) -> anyhow::Result<Vec<Proof>> {
     let (mut ours, theirs) = UnixStream::pair()?;
     ours.set_read_timeout(Some(PATIENCE))?;
     let mut child = start(theirs).with_context(|| format!("the child that tries for the {role} cannot be started"))?;
-    let task = Task { profile, attempts: attempts.iter().map(|(_, attempt, _)| attempt.clone()).collect() };
+    let task = Task {
+        profile: Some(profile),
+        shell,
+        attempts: attempts.iter().map(|(_, attempt, _)| attempt.clone()).collect(),
+    };
     send_blocking(&mut ours, &task)?;
     let entered: Entered = recv_blocking(&mut ours)?;
     let proofs = match entered {

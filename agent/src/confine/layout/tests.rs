@@ -1,3 +1,5 @@
+use demarc_proto::support::Scope;
+
 use super::*;
 
 struct World {
@@ -121,4 +123,95 @@ fn libraries_are_found_in_the_map_of_the_process() {
     assert_eq!(mapped_file("7f00-7f01 r--p 00000000 fe:01 12 /usr/lib/libc.so.6"), Some("/usr/lib/libc.so.6"));
     assert_eq!(mapped_file("7f00-7f01 rw-p 00000000 00:00 0 "), None);
     assert!(program().iter().any(|grant| grant.access == Access::Execute));
+}
+
+/// A machine where support can be let in, with a kernel that has that version of Landlock.
+fn open_to_support(world: &World, landlock: Option<u32>) -> (Settings, PathBuf, Ground) {
+    let config = world.file("etc/demarc.toml");
+    world.file("cdr/Master.csv");
+    let mut settings = world.settings("state", "cdr/Master.csv");
+    settings.support.authorities = vec!["somebody".to_owned()];
+    settings.support.logs = vec![world.file("log/full")];
+    let ground = Ground { landlock, ..Ground::survey(&settings, &config).unwrap() };
+    (settings, config, ground)
+}
+
+fn scopes() -> [Scope; 4] {
+    ["shell", "files", "diagnose", "forward=443"].map(|scope| scope.parse().unwrap())
+}
+
+#[test]
+fn scopes_that_a_kernel_cannot_confine_are_refused_in_words() {
+    let world = World::new();
+    for (landlock, refused) in [(None, 2), (Some(1), 2), (Some(5), 2), (Some(6), 0)] {
+        let (settings, _, ground) = open_to_support(&world, landlock);
+        let scratch = world.at("state/scratch/1");
+        for (place, scope) in scopes().into_iter().enumerate() {
+            match session(&ground, &settings, scope, &scratch) {
+                Ok(profile) => assert!(place >= refused && profile.scope == Some(scope), "{landlock:?} {scope}"),
+                Err(why) => assert!(place < refused && why.contains("Landlock"), "{landlock:?} {scope}: {why}"),
+            }
+        }
+        assert_eq!(shell(&ground, &settings, &scratch).is_ok(), refused == 0);
+    }
+}
+
+#[test]
+fn sessions_get_nothing_that_the_supervisor_lacks_and_nothing_of_ours() {
+    let world = World::new();
+    let (settings, config, ground) = open_to_support(&world, Some(7));
+    let state = StateDir::new(&settings.state_dir);
+    fs::create_dir_all(state.support()).unwrap();
+    let supervisor = supervisor(&ground, &settings, &config);
+    let scratch = world.at("state/scratch/1");
+    fs::create_dir_all(&scratch).unwrap();
+    for scope in scopes() {
+        let profile = session(&ground, &settings, scope, &scratch).unwrap();
+        for grant in profile.grants.iter().filter(|grant| grant.access.reads() && grant.path.exists()) {
+            assert!(covers(&supervisor.grants, &grant.path), "{scope}: {}", grant.path.display());
+        }
+        for path in [state.host_key(), state.grants(), state.session_recordings(), state.store(), config.clone()] {
+            assert!(
+                profile.forbidden.contains(&path) && !covers(&profile.grants, &path),
+                "{scope}: {}",
+                path.display()
+            );
+        }
+        assert!(profile.forbidden.contains(&world.at("cdr/Master.csv")));
+        assert_eq!(covers(&profile.grants, &world.at("log/full")), matches!(scope, Scope::Shell | Scope::Diagnose));
+        assert!(!covers(&profile.grants, &world.at("log")));
+    }
+    let shell = shell(&ground, &settings, &scratch).unwrap();
+    assert!(!covers(&shell.grants, Path::new("/dev/pts")) && !covers(&shell.grants, Path::new("/dev/ptmx")));
+    assert!(supervisor.forbidden.contains(&world.at("state/canary/recording.wav")));
+}
+
+#[test]
+fn a_supervisor_that_lets_nobody_in_stays_narrow() {
+    let world = World::new();
+    let (mut settings, config, _) = open_to_support(&world, Some(7));
+    settings.support.mode = crate::settings::SupportMode::Never;
+    let ground = Ground::survey(&settings, &config).unwrap();
+    let narrow = supervisor(&ground, &settings, &config);
+    for path in ["/usr/bin", "/proc", "/dev/pts", "/etc/passwd"] {
+        assert!(!covers(&narrow.grants, Path::new(path)) || path.starts_with("/etc"), "{path}");
+    }
+    assert!(!covers(&narrow.grants, &world.at("log/full")));
+    assert_eq!(waits_for_restart(&ground, &settings, &narrow.grants), None);
+    settings.support.mode = crate::settings::SupportMode::Ask;
+    assert!(waits_for_restart(&ground, &settings, &narrow.grants).unwrap().contains("restart demarc"));
+    let why = session(&ground, &settings, Scope::Diagnose, &world.at("state/scratch/1")).unwrap_err();
+    assert!(why.contains("restart demarc") || ground.landlock.is_none(), "{why}");
+}
+
+#[test]
+fn a_log_among_recordings_refuses_the_scopes_that_would_show_it() {
+    let world = World::new();
+    let (mut settings, _, ground) = open_to_support(&world, Some(7));
+    settings.recordings.paths = vec![world.at("log")];
+    let scratch = world.at("state/scratch/1");
+    for scope in scopes() {
+        let shows = matches!(scope, Scope::Shell | Scope::Diagnose);
+        assert_eq!(session(&ground, &settings, scope, &scratch).is_err(), shows, "{scope}");
+    }
 }

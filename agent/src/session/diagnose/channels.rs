@@ -95,7 +95,20 @@ mod tests {
     #[test]
     fn a_real_answer_shows_states_and_no_numbers() {
         let found = read(include_str!("../../../tests/data/asterisk22/channels.txt"));
-        expect![[""]].assert_eq(&found.to_string());
+        expect![[r#"
+            channel          state    for      bridged  application  context        extension
+            PJSIP/***03      Up       0:00:00  yes      Dial         from-internal  ***01
+            PJSIP/***02      Up       0:00:00  yes      AppDial      from-internal
+            PJSIP/provider1  Up       0:00:00  yes      AppDial      from-trunk
+            PJSIP/provider1  Ring     0:00:00           Dial         from-trunk     ***07
+            PJSIP/provider1  Up       0:00:00           Queue        from-trunk     ***02
+            PJSIP/***04      Up       0:00:00  yes      Dial         from-internal  ***02
+            PJSIP/provider1  Up       0:00:01           Queue        from-trunk     ***02
+            PJSIP/***07      Ringing  0:00:00           AppQueue     from-internal  ***02
+            PJSIP/***07      Ringing  0:00:00           AppDial      from-internal  ***07
+            Channels: 9.
+        "#]]
+        .assert_eq(&found.to_string());
     }
 
     #[test]

@@ -83,7 +83,7 @@ fn queue(line: &str) -> Option<Queue> {
 /// `      1. PJSIP/provider1-00000000 (wait: 0:01, prio: 0)`
 fn wait(line: &str) -> Option<u64> {
     let time = line.split_once("(wait: ")?.1.split([',', ')']).next()?;
-    time.split(':').try_fold(0_u64, |seconds, part| Some(seconds.checked_mul(60)?.checked_add(part.parse().ok()?)?))
+    time.split(':').try_fold(0_u64, |seconds, part| seconds.checked_mul(60)?.checked_add(part.parse().ok()?))
 }
 
 /// `      Alice (PJSIP/1002) with penalty 1 (ringinuse enabled) (dynamic) (Not in use) has taken 3 calls (last was 5 secs ago)`
@@ -149,7 +149,14 @@ mod tests {
         let text = include_str!("../../../tests/data/asterisk22/queues.txt").replace('\u{1b}', "");
         let plain: String =
             ["[0m", "[1;32;40m", "[1;33;40m", "[1;36;40m"].iter().fold(text, |text, code| text.replace(code, ""));
-        expect![[""]].assert_eq(&read(&plain).to_string());
+        expect![[r#"
+             queue  strategy  waiting  longest wait  completed  abandoned
+             ***00  ringall   2        0:00:01       0          2
+
+             queue  member       state       calls taken
+             ***00  PJSIP/***07  Ringing     0
+        "#]]
+        .assert_eq(&read(&plain).to_string());
     }
 
     #[test]

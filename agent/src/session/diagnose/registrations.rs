@@ -91,11 +91,26 @@ mod tests {
     fn a_real_answer_is_understood() {
         let text = include_str!("../../../tests/data/asterisk22/registrations.txt");
         let found = Registrations { registrations: text.lines().filter_map(of_pjsip).collect() };
-        expect![[""]].assert_eq(&found.to_string());
+        expect![[r#"
+             driver  name           server          state     expires
+             pjsip   provider1-reg  127.0.0.1:5999  Rejected  6s ago
+        "#]]
+        .assert_eq(&found.to_string());
     }
 
     #[test]
-    fn the_older_driver_is_understood() {
+    fn a_real_answer_of_the_older_driver_is_understood() {
+        let text = include_str!("../../../tests/data/asterisk16/sip_registry.txt");
+        let found = Registrations { registrations: text.lines().filter_map(of_sip).collect() };
+        expect![[r#"
+             driver  name  server          state         expires
+             sip           127.0.0.1:5999  Unregistered  every 120s
+        "#]]
+        .assert_eq(&found.to_string());
+    }
+
+    #[test]
+    fn times_and_longer_states_are_understood() {
         let text = "Host                                    dnsmgr Username       Refresh State                Reg.Time\n\
                     sip.example.com:5060                    N      442071230001       105 Registered           Sun, 22 Nov 2026 08:55:01\n\
                     127.0.0.1:5999                          Y      442071230001       120 Request Sent\n\
