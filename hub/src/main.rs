@@ -15,8 +15,19 @@ fn main() -> ExitCode {
     match cli::run(cli::Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("demarc-hub: {error:#}");
+            eprintln!("demarc-hub: {}", words(&error));
             if error.is::<ConfigError>() { ExitCode::from(BAD_CONFIG) } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// An error with its causes. Some errors of ours name their cause already.
+fn words(error: &anyhow::Error) -> String {
+    let mut words = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !words.contains(&cause) {
+            words = words + ": " + &cause;
+        }
+    }
+    words
 }

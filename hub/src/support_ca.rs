@@ -15,7 +15,7 @@ pub use self::{
     directory::{Directory, DirectoryError},
     host::HostOrder,
     record::{Entry, Record, RecordError, Signed},
-    user::UserOrder,
+    user::{Believed, UserOrder},
 };
 
 /// Certificates begin this much in the past, in seconds, so that a machine whose clock is late takes them.

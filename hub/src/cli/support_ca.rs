@@ -18,7 +18,7 @@ use crate::{
     clock,
     config::parse_duration,
     keys,
-    support_ca::{Directory, Entry, HostOrder, Signed, UserOrder, read_grant, read_key},
+    support_ca::{Believed, Directory, Entry, HostOrder, Signed, UserOrder, read_grant, read_key},
 };
 
 /// More is neither a key nor a grant.
@@ -58,6 +58,17 @@ pub enum SupportCa {
         /// Where to write the certificate, - for standard output; beside the key where absent.
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+    },
+    /// Shows a grant, if it is signed by a host key that was certified here and is good now. Signs nothing.
+    ///
+    /// Example: demarc-hub support-ca check --dir ~/support-ca --grant grant.json
+    Check {
+        /// The authority's directory.
+        #[arg(long)]
+        dir: PathBuf,
+        /// What `demarc-hub grants --export ID` printed; - for standard input.
+        #[arg(long, value_name = "FILE")]
+        grant: PathBuf,
     },
     /// Certifies an engineer's key for one grant, when the grant is signed by a host key that was certified here.
     ///
@@ -105,11 +116,30 @@ pub(super) fn run(command: SupportCa) -> anyhow::Result<()> {
             eprintln!(
                 "{}, {}, good until {}.\n\
                  Compare that fingerprint with the customer, by another way than the hub: `demarc support key`.\n\
-                 At the site: demarc support certificate FILE",
+                 At the site: demarc support host-certificate FILE",
                 entry.site,
                 entry.key,
                 moment(entry.valid_before)
             );
+            Ok(())
+        }
+        SupportCa::Check { dir, grant } => {
+            let grant = read_grant(&input(&grant)?)?;
+            let Believed { grant, host } = Directory::open(&dir)?.check(&grant, now).context("do not sign this")?;
+            let or_any = |label: Option<Label>| label.map_or_else(|| "-".to_owned(), String::from);
+            print(&format!(
+                "grant     {}\nsite      {}\nscope     {}\nfrom      {}\nuntil     {}\nticket    {}\nengineer  {}\n\
+                 host key  {} (its certificate is good until {})\n",
+                grant.id,
+                grant.site,
+                grant.scope,
+                moment(grant.issued),
+                moment(grant.until),
+                or_any(grant.ticket),
+                or_any(grant.engineer),
+                host.key,
+                moment(host.valid_before),
+            ))?;
             Ok(())
         }
         SupportCa::Sign { dir, grant, key, engineer, valid, out } => {

@@ -14,7 +14,7 @@ use ssh_key::{
     private::Ed25519Keypair,
 };
 
-use super::{Entry, HostOrder, Record, RecordError, Refused, Signed, Terms, UserOrder, line_of, user};
+use super::{Believed, Entry, HostOrder, Record, RecordError, Refused, Signed, Terms, UserOrder, line_of, user};
 use crate::keys::{self, KeyFileError};
 
 /// What only a hub's directory holds.
@@ -154,6 +154,14 @@ impl Directory {
         self.sign(&site, &terms, now)
     }
 
+    /// Says whether a grant is real and good, and signs nothing.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn check(&self, grant: &GrantMessage, now: u64) -> Result<Believed, Refused> {
+        Believed::read(grant, |grant| self.record.host_key_of(&grant.site).cloned(), now)
+    }
+
     /// Signs an engineer's key for a grant.
     ///
     /// # Errors
@@ -162,8 +170,8 @@ impl Directory {
         if order.key.key_data() == self.key.public_key().key_data() {
             return Err(Refused::because("this is the authority's own key, not an engineer's").into());
         }
-        let (terms, grant) = order.terms(|grant| self.record.host_key_of(&grant.site).cloned(), now)?;
-        self.sign(&grant.site, &terms, now)
+        let (terms, believed) = order.terms(|grant| self.record.host_key_of(&grant.site).cloned(), now)?;
+        self.sign(&believed.grant.site, &terms, now)
     }
 
     fn sign(&mut self, site: &SiteId, terms: &Terms, now: u64) -> Result<(Entry, Certificate), DirectoryError> {

@@ -19,62 +19,85 @@ pub struct UserOrder {
     pub valid: u64,
 }
 
-impl UserOrder {
-    /// Decides. `certified` is what this authority said about the site's host key last.
+/// A grant that is really the site's, and good now.
+#[derive(Clone, Debug)]
+pub struct Believed {
+    /// The grant.
+    pub grant: Grant,
+    /// What this authority said about the site's host key.
+    pub host: Entry,
+}
+
+impl Believed {
+    /// Decides whether a grant is real. `certified` is what this authority said about the site's host key last.
     ///
     /// # Errors
-    /// When something about the order is not as it should be.
-    pub fn terms(self, certified: impl FnOnce(&Grant) -> Option<Entry>, now: u64) -> Result<(Terms, Grant), Refused> {
-        let refused = |words: String| Err(Refused(words));
-        let Ok(grant) = Grant::from_body(&self.grant.grant) else {
+    /// When it is not, or not good now.
+    pub fn read(
+        message: &GrantMessage,
+        certified: impl FnOnce(&Grant) -> Option<Entry>,
+        now: u64,
+    ) -> Result<Self, Refused> {
+        let Ok(grant) = Grant::from_body(&message.grant) else {
             return Err(Refused::because("this is not a grant that this version knows"));
         };
-        let host_key = match verify(&grant, &self.grant) {
-            Ok(key) => key,
-            Err(forged) => return refused(format!("a forged grant: {forged}")),
-        };
+        let host_key = verify(&grant, message).map_err(|forged| Refused(format!("a forged grant: {forged}")))?;
         let site = &grant.site;
-        match certified(&grant) {
-            None => {
-                return refused(format!(
-                    "no host key of {site} was certified here, so nobody can tell whether this grant is real: \
-                     `demarc-hub support-ca sign-host` first, with the key that the customer's `demarc support key` prints"
-                ));
-            }
-            Some(entry) if entry.public_key != line_of(&host_key) => {
-                return refused(format!(
-                    "this grant is signed by {}, but the host key of {site} is {}: ask the customer by another way \
-                     than the hub; if the machine is new, `demarc-hub support-ca sign-host --replace`",
-                    host_key.fingerprint(HashAlg::Sha256),
-                    entry.key
-                ));
-            }
-            Some(_) => {}
+        let Some(host) = certified(&grant) else {
+            return Err(Refused(format!(
+                "no host key of {site} was certified here, so nobody can tell whether this grant is real: \
+                 `demarc-hub support-ca sign-host` first, with the key that the customer's `demarc support key` prints"
+            )));
+        };
+        if host.public_key != line_of(&host_key) {
+            return Err(Refused(format!(
+                "this grant is signed by {}, but the host key of {site} is {}: ask the customer by another way than the \
+                 hub; if the machine is new, `demarc-hub support-ca sign-host --replace`",
+                host_key.fingerprint(HashAlg::Sha256),
+                host.key
+            )));
         }
         if grant.until <= now {
-            return refused("this grant is over: ask the customer to run `demarc support allow` again".into());
+            return Err(Refused::because("this grant is over: ask the customer to run `demarc support allow` again"));
         }
         if grant.issued > now + BACKDATED {
-            return refused("this grant begins in the future: a clock is wrong, here or at the site".into());
+            return Err(Refused::because("this grant begins in the future: a clock is wrong, here or at the site"));
         }
         if grant.until.saturating_sub(grant.issued) > LONGEST_GRANT {
-            return refused("this grant lasts longer than any may".into());
+            return Err(Refused::because("this grant lasts longer than any may"));
         }
+        Ok(Self { grant, host })
+    }
+}
+
+impl UserOrder {
+    /// Decides.
+    ///
+    /// # Errors
+    /// When the grant is not one to believe, or something else about the order is not as it should be.
+    pub fn terms(
+        self,
+        certified: impl FnOnce(&Grant) -> Option<Entry>,
+        now: u64,
+    ) -> Result<(Terms, Believed), Refused> {
+        let believed = Believed::read(&self.grant, certified, now)?;
+        let grant = &believed.grant;
         if let Some(expected) = &grant.engineer
             && *expected != self.engineer
         {
-            return refused(format!("the customer expects {expected}, not {}", self.engineer));
+            return Err(Refused(format!("the customer expects {expected}, not {}", self.engineer)));
         }
         if !matches!(self.key.algorithm(), Algorithm::Ed25519 | Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 }) {
-            return refused("the engineer's key must be ssh-ed25519 or ecdsa-sha2-nistp256".into());
+            return Err(Refused::because("the engineer's key must be ssh-ed25519 or ecdsa-sha2-nistp256"));
         }
-        if self.key.key_data() == host_key.key_data() {
-            return refused("this is the site's own host key, not an engineer's".into());
+        if line_of(&self.key) == believed.host.public_key {
+            return Err(Refused::because("this is the site's own host key, not an engineer's"));
         }
         let signed =
             Signed::User { grant: grant.id, scope: grant.scope, engineer: self.engineer, ticket: grant.ticket.clone() };
         let valid_before = grant.until.min(now.saturating_add(self.valid));
-        Ok((Terms { key: self.key, signed, valid_after: now.saturating_sub(BACKDATED), valid_before }, grant))
+        let terms = Terms { key: self.key, signed, valid_after: now.saturating_sub(BACKDATED), valid_before };
+        Ok((terms, believed))
     }
 }
 

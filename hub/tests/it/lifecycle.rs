@@ -13,7 +13,7 @@ use crate::{
     hub::{Hub, succeed},
 };
 
-async fn get(hub: &Hub, path: &str) -> String {
+pub async fn get(hub: &Hub, path: &str) -> String {
     let mut stream = tls(hub, b"http/1.1", None).await.unwrap();
     stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: hub\r\n\r\n").as_bytes()).await.unwrap();
     let mut answer = Vec::new();

@@ -9,6 +9,7 @@ mod enrollment;
 mod hub;
 mod lifecycle;
 mod reports;
+mod sessions;
 mod support;
 mod support_ca;
 mod tunnels;

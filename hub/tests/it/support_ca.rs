@@ -117,6 +117,15 @@ fn a_certificate_is_for_one_grant_and_openssh_reads_it() {
     let shown = succeed(openssh("ssh-keygen").arg("-Lf").arg(desk.file("host-cert.pub")));
     assert!(shown.contains("host certificate") && shown.contains("site-one"), "{shown}");
 
+    // The same can be looked at before anything is signed.
+    let check = || desk.command("check").arg("--dir").arg(desk.dir()).args(["--grant", "grant.json"]).output().unwrap();
+    let shown = text(&check().stdout);
+    for words in ["grant     0101010101010101\n", "scope     shell\n", "ticket    T-17\n", "engineer  anna\n"] {
+        assert!(shown.contains(words), "{words} is not in {shown}");
+    }
+    fs::write(desk.file("grant.json"), serde_json::to_string(&sign(&one, &host_key(9))).unwrap()).unwrap();
+    assert!(text(&check().stderr).contains("do not sign this: a forged grant"), "{}", text(&check().stderr));
+
     // What a scope needs, and nothing else.
     for (scope, extensions) in [("diagnose", "permit-pty"), ("forward=443", "permit-port-forwarding"), ("files", "")] {
         let open = Grant { scope: scope.parse().unwrap(), engineer: None, ..grant(2, "site-one") };
@@ -251,6 +260,29 @@ fn the_example_for_ssh_says_what_it_should() {
         "controlmaster false",
     ] {
         assert!(said.lines().any(|shown| shown == line), "{line:?} is not in {said}");
+    }
+}
+
+#[test]
+fn an_engineer_from_elsewhere_may_connect_and_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let fake = directory.path().join("demarc-hub");
+    fs::write(&fake, "#!/bin/sh\necho \"$@\"\n").unwrap();
+    fs::set_permissions(&fake, Permissions::from_mode(0o755)).unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/support/demarc-connect");
+    let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap());
+    let run = |asked: &str| {
+        let mut command = Command::new(&script);
+        ended(command.arg("hub.toml").env("PATH", &path).env("SSH_ORIGINAL_COMMAND", asked)).ok()
+    };
+    assert_eq!(run("demarc-hub connect site-one").unwrap(), "--config hub.toml connect -- site-one\n");
+    let with_grant = run("demarc-hub connect site-one 01").unwrap();
+    assert_eq!(with_grant, "--config hub.toml connect --grant=01 -- site-one\n");
+    // What the shell makes of words elsewhere, it does not make of them here.
+    let odd = run("demarc-hub connect $(id);*").unwrap();
+    assert_eq!(odd, "--config hub.toml connect -- $(id);*\n");
+    for refused in ["", "id", "demarc-hub sites", "demarc-hub connect", "demarc-hub connect a b c", "sh -c id x"] {
+        assert_eq!(run(refused), None, "{refused}");
     }
 }
 
