@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::LazyLock,
     time::Duration,
 };
 
@@ -84,7 +85,7 @@ impl Desk {
 
     /// Runs `ssh-keygen` in the desk's directory.
     pub fn keygen(&self, arguments: &[&str]) -> Finished {
-        process::run(Command::new("ssh-keygen").arg("-q").args(arguments).current_dir(self.directory.path()), PATIENCE)
+        process::run(openssh("ssh-keygen").arg("-q").args(arguments).current_dir(self.directory.path()), PATIENCE)
     }
 
     /// Certifies the site's host key, and hands the certificate to the site.
@@ -131,7 +132,7 @@ impl Desk {
     pub fn ssh_by(&self, connect: &str, key: &Path) -> Command {
         let known = self.path("known_hosts");
         fs::write(&known, format!("@cert-authority * {}\n", self.authority())).unwrap();
-        let mut command = Command::new("ssh");
+        let mut command = openssh("ssh");
         command.args([
             "-F",
             "none",
@@ -158,6 +159,15 @@ impl Desk {
     pub fn start(&self, hub: &Hub, key: &Path, arguments: &[&str], log: &str) -> Daemon {
         Daemon::spawn(self.ssh(hub, key).args(arguments), &self.path(log))
     }
+}
+
+/// A program of Debian's OpenSSH.
+fn openssh(name: &str) -> Command {
+    static PROGRAMS: LazyLock<PathBuf> = LazyLock::new(|| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/lab/openssh");
+        PathBuf::from(process::run(Command::new(script).arg("fetch"), Duration::from_secs(600)).ok().trim())
+    });
+    Command::new(PROGRAMS.join(name))
 }
 
 /// The settings of a site that knows the desk.
