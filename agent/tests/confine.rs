@@ -50,6 +50,8 @@ fn assert_proven(code: Option<i32>, found: &Value) {
         ("link", "open the collector's store"),
         ("link", "open the ledger"),
         ("link", "start a shell"),
+        ("link", "change the mode of a recording"),
+        ("collector", "change the owner of a recording"),
         ("supervisor", "open a recording"),
         ("command", "open a recording"),
         ("session diagnose", "open a recording"),

@@ -94,7 +94,7 @@ impl Lab {
             libraries.display(),
             program.display()
         );
-        let wrapper = self.root.join("usr/sbin").join(format!("asterisk-of-{}", std::process::id()));
+        let wrapper = self.root.join("usr/sbin").join(self.directory.path().file_name().unwrap());
         fs::write(&wrapper, text).unwrap();
         fs::set_permissions(&wrapper, Permissions::from_mode(0o755)).unwrap();
         wrapper

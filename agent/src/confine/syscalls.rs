@@ -65,6 +65,42 @@ const NEVER: &[libc::c_long] = &[
     libc::SYS_vhangup,
 ];
 
+/// `fchmodat2`, `setxattrat` and `removexattrat` have one number on all architectures.
+const SYS_FCHMODAT2: libc::c_long = 452;
+const SYS_SETXATTRAT: libc::c_long = 463;
+const SYS_REMOVEXATTRAT: libc::c_long = 466;
+
+/// The file rules decide who opens a file. They say nothing about who changes its mode, owner, attributes or times; and
+/// the user that demarc runs as owns many files, all of them where it is root.
+const MODES_AND_OWNERS: &[libc::c_long] = &[
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_chmod,
+    libc::SYS_fchmod,
+    libc::SYS_fchmodat,
+    SYS_FCHMODAT2,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_chown,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_lchown,
+    libc::SYS_fchown,
+    libc::SYS_fchownat,
+    libc::SYS_setxattr,
+    libc::SYS_lsetxattr,
+    libc::SYS_fsetxattr,
+    SYS_SETXATTRAT,
+    libc::SYS_removexattr,
+    libc::SYS_lremovexattr,
+    libc::SYS_fremovexattr,
+    SYS_REMOVEXATTRAT,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_utime,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_utimes,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_futimesat,
+    libc::SYS_utimensat,
+];
+
 /// The argument that holds the family in `socket(family, type, protocol)`.
 const FAMILY: u8 = 0;
 const TYPE: u8 = 1;
@@ -85,10 +121,12 @@ pub(super) fn filters(profile: &Profile) -> Result<Vec<BpfProgram>, BackendError
     let is_role = matches!(subject, Subject::Collector | Subject::Link);
     if is_role {
         refused.extend(no_programs()?);
+        refused.extend(deny_always(MODES_AND_OWNERS));
         refused.extend(deny_always(&[libc::SYS_listen, libc::SYS_accept, libc::SYS_accept4]));
         filters.push(no_clone3()?);
     }
     if matches!(subject, Subject::Session | Subject::Shell) {
+        refused.extend(deny_always(MODES_AND_OWNERS));
         refused.extend(session::refused(profile)?);
         filters.push(no_clone3()?);
     }

@@ -21,7 +21,7 @@ use crate::{
     confine::{
         Access, Profile, Subject, canary,
         layout::{self, Ground},
-        prove::{Attempt, Entered, Task, Verdict},
+        prove::{Attempt, Entered, Reach, Task, Verdict},
     },
     ipc::{
         ROLE_FD,
@@ -136,6 +136,10 @@ impl Stage {
         refused("set up an io_uring", Attempt::IoUring);
         refused("open a file by its handle", Attempt::OpenByHandle);
         refused("move into namespaces of its own", Attempt::Unshare);
+        if !matches!(profile.subject, Subject::Supervisor | Subject::Command) {
+            refused("change the mode of a recording", Attempt::Reach(Reach::Mode(self.recording.clone())));
+            refused("change the owner of a recording", Attempt::Reach(Reach::Owner(self.recording.clone())));
+        }
         match profile.subject {
             Subject::Supervisor => self.supervisor(profile, &mut attempts),
             Subject::Collector => self.collector(&mut attempts),

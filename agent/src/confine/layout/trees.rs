@@ -11,8 +11,10 @@ use crate::settings::{Settings, Source};
 
 /// Programs and what they are made of.
 const PROGRAMS: &[&str] = &["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
-/// What is known of devices and drivers. The rest of `/sys` looks into the kernel.
-const MACHINE: &[&str] = &["/sys/block", "/sys/bus", "/sys/class", "/sys/devices", "/sys/fs/cgroup", "/sys/module"];
+/// What is known of devices and drivers. The rest of `/sys` looks into the kernel, and into the memory of devices, where
+/// reading alone can do harm.
+const MACHINE: &[&str] =
+    &["/sys/class", "/sys/devices/system", "/sys/devices/virtual", "/sys/fs/cgroup", "/sys/module"];
 /// Settings of the whole system.
 pub(super) const ETC: &str = "/etc";
 /// Names in `/etc` that hold secrets, whatever their modes say; and what has a rule of its own.

@@ -7,44 +7,12 @@ use demarc_proto::support::Scope;
 use super::{FAMILY, PROTOCOL, Rules, TYPE, TYPE_MASK, deny_always, dword, no_programs, rule};
 use crate::confine::{Profile, Subject};
 
-/// `fchmodat2`, `setxattrat` and `removexattrat` have one number on all architectures.
-const SYS_FCHMODAT2: libc::c_long = 452;
-const SYS_SETXATTRAT: libc::c_long = 463;
-const SYS_REMOVEXATTRAT: libc::c_long = 466;
-
 /// Requests of `ioctl` as the kernel numbers them; the C library's names have another type.
 const TIOCSTI: libc::c_int = 0x5412;
 const TIOCLINUX: libc::c_int = 0x541c;
 
-/// The file rules decide who opens a file. They say nothing about who changes its mode, owner, attributes or times, or
-/// watches a directory for names; and the user that a session runs as owns many files, all of them where it is root.
-const UNSEEN_BY_FILE_RULES: &[libc::c_long] = &[
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_chmod,
-    libc::SYS_fchmod,
-    libc::SYS_fchmodat,
-    SYS_FCHMODAT2,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_chown,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_lchown,
-    libc::SYS_fchown,
-    libc::SYS_fchownat,
-    libc::SYS_setxattr,
-    libc::SYS_lsetxattr,
-    libc::SYS_fsetxattr,
-    SYS_SETXATTRAT,
-    libc::SYS_removexattr,
-    libc::SYS_lremovexattr,
-    libc::SYS_fremovexattr,
-    SYS_REMOVEXATTRAT,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_utime,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_utimes,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_futimesat,
-    libc::SYS_utimensat,
+/// Being told of files that come and go: names of recordings tell much, and file rules do not see who watches.
+const WATCHING: &[libc::c_long] = &[
     #[cfg(target_arch = "x86_64")]
     libc::SYS_inotify_init,
     libc::SYS_inotify_init1,
@@ -101,7 +69,7 @@ const NAMESPACES: &[libc::c_int] = &[
 /// What is answered with "not permitted".
 pub(super) fn refused(profile: &Profile) -> Result<Rules, BackendError> {
     let is_shell = profile.subject == Subject::Shell;
-    let mut refused = deny_always(UNSEEN_BY_FILE_RULES);
+    let mut refused = deny_always(WATCHING);
     refused.extend(deny_always(&[libc::SYS_listen, libc::SYS_accept, libc::SYS_accept4]));
     if is_shell || matches!(profile.scope, Some(Scope::Diagnose | Scope::Shell)) {
         let namespaces: Result<Vec<SeccompRule>, _> = NAMESPACES.iter().map(|flag| has_flag(*flag)).collect();

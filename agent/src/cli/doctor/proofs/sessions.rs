@@ -53,8 +53,6 @@ pub(super) fn attempts(stage: &Stage, profile: &Profile, attempts: &mut Attempts
     }
     refused("list the directory of a recording", Attempt::List(stage.room().join("monitor")));
     refused("be told of new recordings", Attempt::Reach(Reach::Watch(stage.room().join("monitor"))));
-    refused("change the mode of a recording", Attempt::Reach(Reach::Mode(stage.recording.clone())));
-    refused("change the owner of a recording", Attempt::Reach(Reach::Owner(stage.recording.clone())));
     refused("make namespaces of its own", Attempt::Reach(Reach::Namespaces));
     if profile.landlock.is_some_and(|version| version >= 4) {
         refused("listen on a port", Attempt::Listen);
