@@ -61,7 +61,8 @@ pub async fn admit(hub: &Arc<Hub>, tls: TlsStream<TcpStream>, address: SocketAdd
         .header_table_size(0)
         .max_header_list_size(4096)
         .max_concurrent_streams(0)
-        .max_concurrent_reset_streams(4)
+        // What is still under way on a session that was cut off is recognised, and is no fault of the site.
+        .max_concurrent_reset_streams(16)
         .handshake::<_, Bytes>(tls)
         .await;
     match begun {

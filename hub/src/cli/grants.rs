@@ -41,7 +41,7 @@ struct Line {
 }
 
 pub(super) fn run(socket: &Path, site: Option<SiteId>, wanted: Wanted) -> anyhow::Result<()> {
-    let (Said::Grants(messages), _) = ask(socket, &Ask::Grants { grants: site })? else {
+    let (Said::Grants(messages), _) = ask(socket, &Ask::Grants { grants: site.clone() })? else {
         bail!("the hub answered something else than grants");
     };
     match wanted {
@@ -51,7 +51,7 @@ pub(super) fn run(socket: &Path, site: Option<SiteId>, wanted: Wanted) -> anyhow
             Ok(())
         }
         Wanted::Table => {
-            print(&as_table(lines(&messages)))?;
+            print(&as_table(site.as_ref(), lines(&messages)))?;
             Ok(())
         }
     }
@@ -80,9 +80,13 @@ fn line(grant: Grant, now: u64) -> Line {
     }
 }
 
-fn as_table(lines: Vec<Line>) -> String {
+fn as_table(site: Option<&SiteId>, lines: Vec<Line>) -> String {
     if lines.is_empty() {
-        return "No site has a live grant. A customer makes one with `demarc support allow`.\n".to_owned();
+        let none = match site {
+            Some(site) => format!("{site} is connected and has no live grant."),
+            None => "No site that is connected has a live grant.".to_owned(),
+        };
+        return format!("{none} A customer makes one with `demarc support allow`.\n");
     }
     let mut rows = table(&["site", "grant", "scope", "left", "ticket", "engineer", "host key"]);
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());

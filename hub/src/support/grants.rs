@@ -171,6 +171,34 @@ mod tests {
     }
 
     #[test]
+    fn nothing_that_was_changed_is_taken() {
+        let site: SiteId = "site-one".parse().unwrap();
+        let good = sign(&grant(1, 100, 200), &key(1), GRANT_OPTION);
+        let changed = |text: &str, at: usize, to: u8| {
+            let mut bytes = text.as_bytes().to_vec();
+            bytes[at] = to;
+            String::from_utf8(bytes).unwrap()
+        };
+        for to in [b'A', b'0', b'"', b'}', b'\n', b' '] {
+            for at in 0..good.grant.len() {
+                let message = GrantMessage { grant: changed(&good.grant, at, to), ..good.clone() };
+                assert!(message == good || Announced::read(message, &site).is_err(), "{at}");
+            }
+            for at in 0..good.signature.len() {
+                let message = GrantMessage { signature: changed(&good.signature, at, to), ..good.clone() };
+                // Spaces in its armor do not matter; nothing in it may bring us down.
+                if let Ok(read) = Announced::read(message, &site) {
+                    assert_eq!(read.message.grant, good.grant);
+                }
+            }
+        }
+        for length in 0..good.signature.len() {
+            let message = GrantMessage { signature: good.signature[..length].to_owned(), ..good.clone() };
+            assert!(Announced::read(message, &site).is_err() || length + 1 == good.signature.len());
+        }
+    }
+
+    #[test]
     fn grants_drop_out_and_the_newest_is_picked() {
         let mut grants = Grants::default();
         for (number, issued, until) in [(1, 100, 5000), (2, 300, 4000), (3, 200, 9000)] {

@@ -162,13 +162,9 @@ async fn inward(hub: &Hub, from_site: &mut RecvStream, command: &UnixStream, tra
     rustix::net::shutdown(command, rustix::net::Shutdown::Write).map_err(|_| Over::CommandGone)
 }
 
-/// Waits for the end, and lets go of what comes before it.
+/// Waits for the end. What comes before it is nobody's any more, and no more of it is asked for.
 async fn until_end(from_site: &mut RecvStream) {
-    while let Some(Ok(chunk)) = from_site.data().await {
-        if from_site.flow_control().release_capacity(chunk.len()).is_err() {
-            return;
-        }
-    }
+    while let Some(Ok(_)) = from_site.data().await {}
 }
 
 pub(super) async fn write_all(command: &UnixStream, mut bytes: &[u8]) -> io::Result<()> {

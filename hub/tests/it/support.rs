@@ -100,7 +100,7 @@ fn socket(hub: &Hub) -> PathBuf {
 #[tokio::test]
 async fn a_grant_is_noted_shown_and_forgotten() {
     let hub = Hub::start();
-    assert!(succeed(&mut hub.command(&["grants"])).contains("No site has a live grant"));
+    assert!(succeed(&mut hub.command(&["grants"])).contains("No site that is connected has a live grant"));
     let site = enroll(&hub, "site-one").await;
     let mut tunnel = Tunnel::open(&hub, &site).await;
     let (one, two) = (grant(1, "site-one"), Grant { issued: now() + 1, ..grant(2, "site-one") });
@@ -134,6 +134,8 @@ async fn a_grant_is_noted_shown_and_forgotten() {
     // A new tunnel begins without any.
     let mut newer = Tunnel::open(&hub, &site).await;
     assert_eq!(grants(&hub, &["site-one"]).as_array().unwrap().len(), 0);
+    let none = succeed(&mut hub.command(&["grants", "site-one"]));
+    assert!(none.contains("site-one is connected and has no live grant"), "{none}");
     announced(&mut newer, &one).await;
     drop(tunnel);
     assert_eq!(grants(&hub, &["site-one"]).as_array().unwrap().len(), 1);
@@ -274,6 +276,14 @@ async fn the_socket_is_the_owners_and_a_stale_one_is_replaced() {
     let gone = hub.command(&["grants"]).output().unwrap();
     assert!(text(&gone.stderr).contains("no hub runs here"), "{}", text(&gone.stderr));
     hub.serve();
+    succeed(&mut hub.command(&["grants"]));
+    // A second hub on the same data does not take it away.
+    let elsewhere = hub.path().join("second.toml");
+    let settings = std::fs::read_to_string(hub.config()).unwrap();
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    std::fs::write(&elsewhere, settings.replace(&hub.address.to_string(), &other.to_string())).unwrap();
+    let second = crate::hub::program().arg("--config").arg(elsewhere).arg("serve").output().unwrap();
+    assert!(text(&second.stderr).contains("another hub that runs has it"), "{}", text(&second.stderr));
     succeed(&mut hub.command(&["grants"]));
     // Whoever does not ask properly gets no answer, and does no harm.
     for question in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[b'x'; 5000], b"{\"connect\":\"../..\"}\n", b""] {
