@@ -16,7 +16,7 @@ mod context;
 pub mod diagnose;
 mod files;
 mod forward;
-mod processes;
+pub(crate) mod processes;
 mod prompt;
 mod queue;
 mod recorder;

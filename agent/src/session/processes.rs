@@ -37,13 +37,20 @@ pub(super) fn end_session(leader: Pid) {
 /// Ends everything below this process, whatever session it may have made for itself. Orphans below this process become its
 /// own children, if it asked the kernel for that.
 pub(super) fn end_all() {
+    end_all_but(&[]);
+}
+
+/// Ends everything below this process but these children of it and what is below them.
+pub(crate) fn end_all_but(known: &[u32]) {
     let own = rustix::process::getpid().as_raw_pid();
+    let is_known = |process: &Process| known.iter().any(|pid| i32::try_from(*pid) == Ok(process.pid));
     for _ in 0..ROUNDS {
         let all = list();
         let mut below = vec![own];
         let mut place = 0;
         while let Some(parent) = below.get(place).copied() {
-            below.extend(all.iter().filter(|process| process.parent == parent).map(|process| process.pid));
+            let children = all.iter().filter(|process| process.parent == parent && !is_known(process));
+            below.extend(children.map(|process| process.pid));
             place += 1;
         }
         let living =
@@ -57,16 +64,27 @@ pub(super) fn end_all() {
     }
 }
 
+/// Takes note of the dead among the children of this process that nobody waits for, these being waited for.
+pub(crate) fn bury_all_but(known: &[u32]) {
+    let own = rustix::process::getpid().as_raw_pid();
+    let is_stray = |process: &Process| {
+        process.is_dead && process.parent == own && !known.iter().any(|pid| i32::try_from(*pid) == Ok(process.pid))
+    };
+    list().into_iter().filter(is_stray).for_each(|process| note(process.pid));
+}
+
 /// Takes note of orphans that have died. Those that this process started itself are left to whoever waits for them: they
 /// lead a session of their own, and what is left of an orphan does not.
 pub(super) fn bury() {
     let own = rustix::process::getpid().as_raw_pid();
     let is_orphan = |process: &Process| process.is_dead && process.parent == own && process.session != process.pid;
-    for process in list().into_iter().filter(is_orphan) {
-        if let Some(pid) = Pid::from_raw(process.pid) {
-            // It is dead already; nothing waits here.
-            let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
-        }
+    list().into_iter().filter(is_orphan).for_each(|process| note(process.pid));
+}
+
+fn note(pid: i32) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        // It is dead already; nothing waits here.
+        let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
     }
 }
 
@@ -102,5 +120,37 @@ mod tests {
         assert_eq!((process.parent, process.session, process.is_dead), (3, 5, false));
         assert!(parse(7, "7 (x) Z 1 7 7 0").unwrap().is_dead);
         assert!(parse(7, "7 (x").is_none());
+    }
+
+    /// What the test below starts in a process of its own, since everything below that process ends.
+    #[test]
+    fn a_process_with_children() {
+        if std::env::var_os("DEMARC_TEST_CHILDREN").is_none() {
+            return;
+        }
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
+        let start = |script: &str| {
+            let mut shell = std::process::Command::new("sh");
+            shell.args(["-c", script]).stdout(std::process::Stdio::piped()).spawn().unwrap()
+        };
+        let mut known = start("exec sleep 600");
+        let stray = start("(setsid sleep 601 > /dev/null & echo $!) && exit 0").wait_with_output().unwrap();
+        let stray: i32 = String::from_utf8(stray.stdout).unwrap().trim().parse().unwrap();
+        let is_there = |pid: i32| list().iter().any(|process| process.pid == pid);
+        assert!(is_there(stray));
+        end_all_but(&[known.id()]);
+        bury_all_but(&[known.id()]);
+        assert!(!is_there(stray) && known.try_wait().unwrap().is_none());
+        known.kill().unwrap();
+        known.wait().unwrap();
+    }
+
+    #[test]
+    fn strays_end_and_children_that_are_known_do_not() {
+        let mut anew = std::process::Command::new(std::env::current_exe().unwrap());
+        anew.args(["--exact", "session::processes::tests::a_process_with_children"]).env("DEMARC_TEST_CHILDREN", "1");
+        let output = anew.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
     }
 }

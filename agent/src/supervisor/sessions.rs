@@ -32,6 +32,7 @@ use crate::{
         FromSession, RECORDING_FD, RecordKind, SESSION_FD, SessionRefusal, SessionSettings, ToLink, ToSession,
         descriptors::Giver,
     },
+    session::processes,
     settings::{Secret, SupportMode},
     state::StateDir,
     support::{
@@ -597,6 +598,7 @@ impl Supervisor {
         let is_it = |running: &Running| running.worker().is_some_and(|worker| worker.incarnation == incarnation);
         let Some(place) = self.sessions.running.iter().position(is_it) else { return };
         let running = self.sessions.running.remove(place);
+        self.end_strays();
         if let Stage::Starting { asker, .. } = running.stage {
             self.turn_away(asker, SessionRefusal::Failed);
         }
@@ -615,6 +617,15 @@ impl Supervisor {
         });
         self.enter_end(running.session, Some(report), end);
         self.answer_enders();
+    }
+
+    /// Ends what a session left behind whose worker was killed before it could do that itself: it has become our child.
+    fn end_strays(&self) {
+        let workers = self.sessions.running.iter().filter_map(|running| Some(running.worker()?.process.pid));
+        let roles = [self.collector.status().pid, self.link.status().pid];
+        let known: Vec<u32> = workers.chain(roles.into_iter().flatten()).collect();
+        processes::end_all_but(&known);
+        processes::bury_all_but(&known);
     }
 
     /// Enters the end of a session with the last hash of its recording, and clears away what it wrote.

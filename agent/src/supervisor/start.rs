@@ -87,6 +87,8 @@ pub fn run(config: &Path, loaded: Loaded) -> Result<ExitCode, RunError> {
     for warning in load::warnings(&loaded.settings).iter().chain(&confined.gaps) {
         tracing::warn!("{warning}");
     }
+    // What a session leaves behind becomes a child of this process, which ends it.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(io::Error::from)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ending = runtime.block_on(async {
         tokio::spawn(memory::stay_small());

@@ -29,6 +29,11 @@ pub(super) async fn ask(settings: &SessionSettings, question: &'static str) -> R
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .env("HOME", "/nonexistent");
     command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    // A leader of its own is told from an orphan, whose end is taken note of elsewhere.
+    // SAFETY: between fork and exec this makes one system call.
+    unsafe {
+        command.pre_exec(|| Ok(rustix::process::setsid().map(drop)?));
+    }
     let mut child = command.spawn().map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Trouble::new(format!("there is no Asterisk at {program} (support.asterisk)")),
         _ => Trouble::new(format!("{program} cannot be started: {error}")),
