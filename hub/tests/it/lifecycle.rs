@@ -66,8 +66,11 @@ async fn a_stop_answers_what_it_received() {
         receipts += 1;
     }
     assert_eq!(idle.hear().await, None);
-    // The idle one hears GOAWAY without an error.
-    soon(idle.connection).await.unwrap().unwrap();
+    // The idle one hears GOAWAY without an error, unless its own farewell meets a connection that is closed by then. A
+    // hub that was torn away would be the end of a file, which is another error.
+    if let Err(error) = soon(idle.connection).await.unwrap() {
+        assert_eq!(error.get_io().map(std::io::Error::kind), Some(std::io::ErrorKind::BrokenPipe), "{error:?}");
+    }
     hub.says("why=Stopped").await;
     assert!(hub.wait().success());
     assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
