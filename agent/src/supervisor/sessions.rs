@@ -45,6 +45,8 @@ use crate::{
 
 /// Sessions at a time.
 const MOST_SESSIONS: usize = 4;
+/// Sessions under one grant: each leaves a recording and two entries in the ledger, and a hub could ask for ever.
+const MOST_OF_A_GRANT: u32 = 1_000;
 /// How long a worker has to end its recording in good order.
 const LAST_WORDS: Duration = Duration::from_millis(400);
 
@@ -431,8 +433,8 @@ impl Supervisor {
         let Some(live) = desk.book.find(id, boot::now()).cloned() else {
             return self.turn_away(asker, SessionRefusal::NoGrant);
         };
-        if self.sessions.running.len() >= MOST_SESSIONS {
-            tracing::warn!(grant = %id, "a support session was refused: {MOST_SESSIONS} run already");
+        if self.sessions.running.len() >= MOST_SESSIONS || live.sessions >= MOST_OF_A_GRANT {
+            tracing::warn!(grant = %id, "a support session was refused: too many run, or there were too many already");
             return self.turn_away(asker, SessionRefusal::TooMany);
         }
         let session = match desk.book.begin_session(id) {
