@@ -6,7 +6,7 @@
 //!
 //! * [`certificate`] decides who is let in, [`server`] what each request becomes;
 //! * [`shell`], [`prompt`], [`forward`] and [`files`] serve one channel each, by the grant's scope;
-//! * [`recorder`] writes, [`queue`] keeps what waits within bounds, [`context`] is what they share.
+//! * [`recorder`] writes, [`queue`] keeps what waits within bounds, [`scratch`] keeps files in their place, [`context`] is what they share.
 
 pub mod certificate;
 mod channel;
@@ -20,6 +20,7 @@ pub(crate) mod processes;
 mod prompt;
 mod queue;
 mod recorder;
+mod scratch;
 mod server;
 mod shell;
 mod terminal;

@@ -15,16 +15,17 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// From here on each piece that comes from the engineer waits a little.
-const SOFT: usize = 512 << 10;
+/// From here on each piece that comes from the engineer waits a little, so that a slow taker sets the pace.
+const SOFT: usize = 256 << 10;
 /// Here it waits until there is room.
-const HARD: usize = 2 << 20;
+const HARD: usize = 8 << 20;
 /// How much a program may have said that was not shown yet.
 const OUTPUT: usize = 256 << 10;
-/// How long one piece waits: what the other channels of the connection feel.
-const WAIT: Duration = Duration::from_millis(50);
-/// A queue from which nobody took a byte for so long is stuck.
-const STUCK: Duration = Duration::from_secs(10);
+/// How long one piece waits for a taker that takes nothing: what the other channels of the connection feel meanwhile. At
+/// this pace it takes about as long to get from the soft bound to the hard one as it takes to call a queue stuck.
+const WAIT: Duration = Duration::from_millis(20);
+/// A full queue from which nobody took a byte for so long is stuck.
+const STUCK: Duration = Duration::from_secs(5);
 
 /// Which of a program's two outputs; what comes from the engineer has only one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,7 +54,8 @@ struct Inner {
 struct State {
     pieces: VecDeque<(Lane, Vec<u8>)>,
     bytes: usize,
-    taken: u64,
+    /// When something was taken last, or came into an empty queue.
+    moved: Option<Instant>,
     is_ended: bool,
     is_closed: bool,
 }
@@ -61,7 +63,7 @@ struct State {
 /// The far end took nothing for too long, or is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NotTaken {
-    /// Nothing was taken for ten seconds.
+    /// Nothing was taken for too long.
     Stuck,
     /// Nobody will ever take anything.
     Gone,
@@ -73,24 +75,23 @@ impl Queue {
     /// # Errors
     /// When the far end is gone, or stuck.
     pub(super) async fn feed(&self, bytes: &[u8]) -> Result<(), NotTaken> {
-        let (mut since, mut seen) = (Instant::now(), None);
+        let mut has_waited = false;
         loop {
-            let (held, taken) = {
+            {
                 let mut state = self.inner.lock();
                 if state.is_closed {
                     return Err(NotTaken::Gone);
                 }
-                if state.bytes < SOFT || (state.bytes < HARD && seen.is_some()) {
+                if state.bytes < SOFT || (has_waited && state.bytes < HARD) {
                     state.put(Lane::Main, bytes);
                     break;
                 }
-                (state.bytes, state.taken)
-            };
-            if seen != Some(taken) {
-                (since, seen) = (Instant::now(), Some(taken));
-            } else if held >= HARD && since.elapsed() >= STUCK {
-                return Err(NotTaken::Stuck);
+                if state.bytes >= HARD && state.moved.is_some_and(|moved| moved.elapsed() >= STUCK) {
+                    return Err(NotTaken::Stuck);
+                }
             }
+            has_waited = true;
+            // Whether something was taken or the time is over, the bounds decide.
             let _ = timeout(WAIT, self.inner.went.notified()).await;
         }
         self.inner.came.notify_one();
@@ -143,7 +144,7 @@ impl Queue {
                 let mut state = self.inner.lock();
                 if let Some((lane, piece)) = state.pieces.pop_front() {
                     state.bytes -= piece.len();
-                    state.taken += piece.len() as u64;
+                    state.moved = Some(Instant::now());
                     drop(state);
                     self.inner.went.notify_one();
                     return Some((lane, piece));
@@ -159,6 +160,9 @@ impl Queue {
 
 impl State {
     fn put(&mut self, lane: Lane, bytes: &[u8]) {
+        if self.pieces.is_empty() {
+            self.moved = Some(Instant::now());
+        }
         self.bytes += bytes.len();
         match self.pieces.back_mut() {
             Some((last, piece)) if *last == lane && piece.len() < (64 << 10) => piece.extend_from_slice(bytes),
@@ -171,5 +175,56 @@ impl Inner {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing panics while it holds the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn pieces_of_one_lane_become_one_and_the_end_comes_last() {
+        let queue = Queue::default();
+        queue.say(Lane::Main, b"a").await.unwrap();
+        queue.say(Lane::Main, b"b").await.unwrap();
+        queue.say(Lane::Error, b"c").await.unwrap();
+        queue.end();
+        assert_eq!(queue.take().await, Some((Lane::Main, b"ab".to_vec())));
+        assert_eq!(queue.take().await, Some((Lane::Error, b"c".to_vec())));
+        assert_eq!(queue.take().await, None);
+        queue.close();
+        assert_eq!(queue.say(Lane::Main, b"d").await, Err(NotTaken::Gone));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_taker_that_takes_nothing_is_given_up_within_bounds() {
+        let queue = Queue::default();
+        let (began, mut fed) = (Instant::now(), 0);
+        let piece = [0; 32 << 10];
+        while queue.feed(&piece).await.is_ok() {
+            fed += piece.len();
+        }
+        assert_eq!(queue.feed(&piece).await, Err(NotTaken::Stuck));
+        assert!((HARD..HARD + (64 << 10)).contains(&fed), "{fed}");
+        assert!((4..7).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_taker_sets_the_pace_and_loses_nothing() {
+        let queue = Queue::default();
+        let taker = queue.clone();
+        let taking = tokio::spawn(async move {
+            let mut taken = 0;
+            while let Some((_, piece)) = taker.take().await {
+                taken += piece.len();
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            taken
+        });
+        for _ in 0..1000 {
+            queue.feed(&[0; 32 << 10]).await.unwrap();
+        }
+        queue.end();
+        assert_eq!(taking.await.unwrap(), 1000 * (32 << 10));
     }
 }

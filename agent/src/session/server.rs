@@ -325,7 +325,7 @@ impl Handler for Server {
         }
         self.context.tally.came(data.len());
         if held.input.feed(data).await == Err(NotTaken::Stuck) {
-            self.context.recorder.mark("a channel was closed: what it leads to took nothing for ten seconds");
+            self.context.recorder.mark("a channel was closed: what it leads to took nothing for too long");
             held.closed.cancel();
             session.close(id)?;
         }

@@ -2,4 +2,7 @@
 
 mod doors;
 mod ends;
+mod forwards;
+mod menus;
 mod shells;
+mod transfers;
