@@ -233,7 +233,9 @@ impl Handler for Server {
 
     async fn read(&mut self, id: u32, handle: String, offset: u64, len: u32) -> Answer<Data> {
         self.with_open(|open| {
-            let Some(Thing::File { file, read, .. }) = open.things.get_mut(&handle) else { return Err(unknown_handle()) };
+            let Some(Thing::File { file, read, .. }) = open.things.get_mut(&handle) else {
+                return Err(unknown_handle());
+            };
             let mut data = vec![0; len.min(LONGEST_READ) as usize];
             let count = file.read_at(&mut data, offset).map_err(|_| StatusReply::from(StatusCode::Failure))?;
             if count == 0 {

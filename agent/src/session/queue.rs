@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(queue.say(Lane::Main, b"d").await, Err(NotTaken::Gone));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_taker_that_takes_nothing_is_given_up_within_bounds() {
         let queue = Queue::default();
         let (began, mut fed) = (Instant::now(), 0);
@@ -206,10 +206,10 @@ mod tests {
         }
         assert_eq!(queue.feed(&piece).await, Err(NotTaken::Stuck));
         assert!((HARD..HARD + (64 << 10)).contains(&fed), "{fed}");
-        assert!((4..7).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+        assert!((4..9).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_slow_taker_sets_the_pace_and_loses_nothing() {
         let queue = Queue::default();
         let taker = queue.clone();
@@ -217,7 +217,7 @@ mod tests {
             let mut taken = 0;
             while let Some((_, piece)) = taker.take().await {
                 taken += piece.len();
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                tokio::time::sleep(Duration::from_millis(3)).await;
             }
             taken
         });

@@ -114,9 +114,7 @@ impl Scratch {
     pub(super) fn stat(&self, name: &Name) -> Result<Stat, Errno> {
         match name.split() {
             None => rustix::fs::fstat(&self.root),
-            Some((directory, name)) => {
-                rustix::fs::statat(self.directory(directory)?, name, AtFlags::SYMLINK_NOFOLLOW)
-            }
+            Some((directory, name)) => rustix::fs::statat(self.directory(directory)?, name, AtFlags::SYMLINK_NOFOLLOW),
         }
     }
 
@@ -194,9 +192,15 @@ mod tests {
 
     #[test]
     fn names_are_put_in_order_and_never_lead_out() {
-        for (given, ordered) in
-            [("", "/"), (".", "/"), ("/", "/"), ("a//b/./c", "/a/b/c"), ("/a/../b", "/b"), ("a/..", "/"), ("...", "/...")]
-        {
+        for (given, ordered) in [
+            ("", "/"),
+            (".", "/"),
+            ("/", "/"),
+            ("a//b/./c", "/a/b/c"),
+            ("/a/../b", "/b"),
+            ("a/..", "/"),
+            ("...", "/..."),
+        ] {
             assert_eq!(name(given).absolute(), ordered, "{given}");
         }
         for out in ["..", "/..", "a/../..", "/a/../../etc/passwd", "x\0y", &"a/".repeat(3000)] {

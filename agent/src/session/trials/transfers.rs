@@ -41,7 +41,9 @@ async fn files_go_in_and_out_and_stand_in_the_receipt() {
     assert_eq!(report.files[0], "put /patch.bin (1200000 bytes)");
     assert!(report.files[1].starts_with("get /patch.bin (1200000 bytes"), "{:?}", report.files);
     let marks = site.marks();
-    for mark in ["put /patch.bin begins", "rename /patch.bin to /logs/patch", "remove /logs/patch", "make directory /logs"] {
+    for mark in
+        ["put /patch.bin begins", "rename /patch.bin to /logs/patch", "remove /logs/patch", "make directory /logs"]
+    {
         assert!(marks.contains(mark), "{mark} in {marks}");
     }
     assert!(report.bytes_in > 1_200_000 && report.bytes_out > 1_200_000);
@@ -70,7 +72,9 @@ async fn no_way_leads_out_and_each_try_is_noted() {
     assert!(sftp.read("17", 0, 10).await.is_err());
     let far = sftp.open("far", OpenFlags::WRITE | OpenFlags::CREATE, attributes()).await.unwrap();
     let refused = sftp.write(far.handle.as_str(), u64::MAX, b"x".to_vec()).await;
-    assert!(matches!(refused, Err(russh_sftp::client::error::Error::Status(status)) if status.status_code == StatusCode::Failure));
+    assert!(
+        matches!(refused, Err(russh_sftp::client::error::Error::Status(status)) if status.status_code == StatusCode::Failure)
+    );
     drop(sftp);
     let heard = exec(&engineer, "id").await;
     assert!(heard.words().contains("file transfer only") && heard.status == Some(1));
