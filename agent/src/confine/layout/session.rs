@@ -20,6 +20,8 @@ use crate::{
 const SCOPED_SIGNALS: u32 = 6;
 /// Where Asterisk keeps its settings.
 const ASTERISK: &str = "/etc/asterisk";
+/// What lies there and opens more than settings: private keys, and the numbers by which voicemail is listened to.
+const NOT_OF_ASTERISK: &[&str] = &["keys", "voicemail.conf", "voicemail.conf.template"];
 /// Where it listens for its console, by its own settings or the distribution's.
 const CONSOLES: &[&str] = &["/run/asterisk", "/var/run/asterisk"];
 /// Where pseudo-terminals are made, and lie.
@@ -46,6 +48,10 @@ pub(super) fn supervisors(ground: &Ground, settings: &Settings) -> Vec<Grant> {
     grants.extend(shells_devices());
     grants.extend(TERMINALS.iter().map(|path| Grant::new(path, Access::Terminal)));
     grants.extend(asterisk(ground, settings));
+    // Files there are replaced while demarc runs; which of them a session gets is looked at anew for each.
+    let own = settings.support.asterisk_conf.as_deref().and_then(Path::parent);
+    let directories = [Path::new(ASTERISK)].into_iter().chain(own);
+    grants.extend(directories.flat_map(|directory| trees::without(directory, &ground.shut, Access::Read)));
     grants.push(Grant::new(&settings.support.shell, Access::Execute));
     grants
 }
@@ -92,7 +98,10 @@ pub fn session(ground: &Ground, settings: &Settings, scope: Scope, scratch: &Pat
         Scope::Forward(port) => ports.push(port.get()),
     }
     grants.extend(ZONES.iter().map(|path| Grant::new(path, Access::Read)));
-    if let Some(tree) = trees::recordings(settings).find(|tree| reaches(&grants, tree)) {
+    let readable = grants.iter().filter(|grant| grant.access.reads());
+    let readable: Vec<PathBuf> = readable.filter_map(|grant| fs::canonicalize(&grant.path).ok()).collect();
+    let is_reached = |tree: &PathBuf| readable.iter().any(|path| path.starts_with(tree) || tree.starts_with(path));
+    if let Some(tree) = trees::recordings(settings).find(is_reached) {
         return Err(format!(
             "the scope {scope} is refused: recordings lie in {}, which a session would reach; keep them elsewhere, or restart \
              demarc if they are new there",
@@ -154,7 +163,7 @@ fn shells(ground: &Ground, settings: &Settings, scratch: &Path) -> Vec<Grant> {
     grants.extend(shells_devices());
     grants.push(Grant::new(&settings.support.shell, Access::Execute));
     grants.push(Grant::new("/etc/ld.so.cache", Access::Read));
-    grants.extend(trees::without(Path::new(ASTERISK), &ground.shut, Access::Read));
+    grants.extend(asterisks_settings(Path::new(ASTERISK), ground));
     grants.extend(logs(settings));
     grants
 }
@@ -180,9 +189,9 @@ fn diagnoses(ground: &Ground, settings: &Settings) -> Vec<Grant> {
 /// Asterisk's program, settings and console.
 fn asterisk(ground: &Ground, settings: &Settings) -> Vec<Grant> {
     let support = &settings.support;
-    let mut grants = trees::without(Path::new(ASTERISK), &ground.shut, Access::Read);
+    let mut grants = asterisks_settings(Path::new(ASTERISK), ground);
     if let Some(directory) = support.asterisk_conf.as_deref().and_then(Path::parent) {
-        grants.extend(trees::without(directory, &ground.shut, Access::Read));
+        grants.extend(asterisks_settings(directory, ground));
     }
     if let Ok(program) = fs::canonicalize(&support.asterisk) {
         grants.extend(interpreter(&program).map(|interpreter| Grant::new(interpreter, Access::Execute)));
@@ -197,6 +206,17 @@ fn asterisk(ground: &Ground, settings: &Settings) -> Vec<Grant> {
     let own = support.asterisk_conf.as_deref().unwrap_or(Path::new("/etc/asterisk/asterisk.conf"));
     let consoles = CONSOLES.iter().map(PathBuf::from).chain(run_directory(own));
     grants.extend(consoles.map(|directory| Grant::new(directory, Access::Connect)));
+    grants
+}
+
+/// The settings in that directory, whose names are no secret.
+fn asterisks_settings(directory: &Path, ground: &Ground) -> Vec<Grant> {
+    let mut shut = ground.shut.clone();
+    shut.extend(NOT_OF_ASTERISK.iter().map(|name| directory.join(name)));
+    let mut grants = trees::without(directory, &shut, Access::Read);
+    if !grants.is_empty() && !ground.shut.touches(directory) {
+        grants.push(Grant::new(directory, Access::List));
+    }
     grants
 }
 
@@ -221,12 +241,6 @@ fn interpreter(program: &Path) -> Option<PathBuf> {
 fn logs(settings: &Settings) -> impl Iterator<Item = Grant> + '_ {
     let real = settings.support.logs.iter().filter_map(|path| fs::canonicalize(path).ok());
     real.filter(|path| path.is_file()).map(|path| Grant::new(path, Access::Read))
-}
-
-/// Whether a file in that tree, which lies where it really lies, could be opened.
-fn reaches(grants: &[Grant], tree: &Path) -> bool {
-    let below = |grant: &Grant| fs::canonicalize(&grant.path).is_ok_and(|path| path.starts_with(tree));
-    covers(grants, tree) || grants.iter().filter(|grant| grant.access.reads()).any(below)
 }
 
 /// What no session may open, whatever it was granted.

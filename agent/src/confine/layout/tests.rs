@@ -205,6 +205,20 @@ fn a_supervisor_that_lets_nobody_in_stays_narrow() {
 }
 
 #[test]
+fn keys_and_voicemail_numbers_are_no_settings() {
+    let world = World::new();
+    let (mut settings, _, ground) = open_to_support(&world, Some(7));
+    let conf = world.file("pbx/asterisk.conf");
+    let (pjsip, mailboxes, key) =
+        (world.file("pbx/pjsip.conf"), world.file("pbx/voicemail.conf"), world.file("pbx/keys/asterisk.key"));
+    settings.support.asterisk_conf = Some(conf.clone());
+    let profile = session(&ground, &settings, Scope::Diagnose, &world.at("state/scratch/1")).unwrap();
+    assert!(covers(&profile.grants, &conf) && covers(&profile.grants, &pjsip));
+    assert!(!covers(&profile.grants, &mailboxes) && !covers(&profile.grants, &key));
+    assert!(profile.grants.contains(&Grant::new(world.at("pbx"), Access::List)));
+}
+
+#[test]
 fn a_log_among_recordings_refuses_the_scopes_that_would_show_it() {
     let world = World::new();
     let (mut settings, _, ground) = open_to_support(&world, Some(7));

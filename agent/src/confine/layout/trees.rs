@@ -55,7 +55,13 @@ impl Shut {
         Self(self.0.iter().cloned().chain(below).collect())
     }
 
-    fn touches(&self, tree: &Path) -> bool {
+    /// Adds what is there of these.
+    pub(super) fn extend(&mut self, paths: impl Iterator<Item = PathBuf>) {
+        self.0.extend(paths.filter_map(|path| fs::canonicalize(path).ok()));
+    }
+
+    /// Whether something that must stay shut lies at or below that place.
+    pub(super) fn touches(&self, tree: &Path) -> bool {
         self.0.iter().any(|shut| shut.starts_with(tree))
     }
 

@@ -62,6 +62,8 @@ pub enum Reach {
     Unix(PathBuf),
     /// Connect to a unix socket that has no file.
     Abstract(String),
+    /// Make a socket whose protocol takes many paths, and no account of rules for TCP.
+    ManyPaths,
     /// Send a datagram to a unix socket, by a socket that was made as one of a pair.
     Datagram(PathBuf),
 }
@@ -143,6 +145,14 @@ impl Reach {
             }
             Self::Unix(path) => UnixStream::connect(path).map(drop),
             Self::Abstract(name) => UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?).map(drop),
+            Self::ManyPaths => {
+                // SAFETY: takes numbers; the descriptor is closed.
+                unsafe {
+                    let socket = libc::socket(libc::AF_INET, libc::SOCK_STREAM, libc::IPPROTO_MPTCP);
+                    check(socket)?;
+                    check(libc::close(socket))
+                }
+            }
             Self::Datagram(path) => {
                 let (one, _other) = UnixDatagram::pair()?;
                 one.send_to(b"x", path).map(drop)

@@ -10,6 +10,7 @@ use crate::confine::{Profile, Subject};
 /// Requests of `ioctl` as the kernel numbers them; the C library's names have another type.
 const TIOCSTI: libc::c_int = 0x5412;
 const TIOCLINUX: libc::c_int = 0x541c;
+const TIOCSETD: libc::c_int = 0x5423;
 
 /// Being told of files that come and go: names of recordings tell much, and file rules do not see who watches.
 const WATCHING: &[libc::c_long] = &[
@@ -85,8 +86,10 @@ pub(super) fn refused(profile: &Profile) -> Result<Rules, BackendError> {
         for (call, one_process) in ANOTHERS_PRIORITY {
             refused.insert(*call, vec![differs(0, *one_process)?, differs(1, 0)?]);
         }
-        // Typing into a terminal on somebody's behalf, as if it came over the line.
-        refused.insert(libc::SYS_ioctl, vec![equals(1, TIOCSTI)?, equals(1, TIOCLINUX)?]);
+        // Typing into a terminal on somebody's behalf, as if it came over the line; and having the kernel load a driver
+        // for what lies behind a terminal.
+        let of_terminals = [TIOCSTI, TIOCLINUX, TIOCSETD].map(|request| equals(1, request));
+        refused.insert(libc::SYS_ioctl, of_terminals.into_iter().collect::<Result<_, _>>()?);
         // A lease makes everybody else wait who opens the file.
         refused.insert(libc::SYS_fcntl, vec![equals(1, libc::F_SETLEASE)?, equals(1, libc::F_NOTIFY)?]);
     }

@@ -1,10 +1,10 @@
 //! What support sessions try: their workers, and the shell that one starts.
 
-use std::{fs, path::PathBuf};
+use std::{fs, num::NonZeroU16, path::PathBuf};
 
 use demarc_proto::support::Scope;
 
-use super::{Attempts, Expected, Profile, Proof, Stage, prove};
+use super::{Attempts, Expected, NOBODYS_ADDRESS, Profile, Proof, Stage, prove};
 use crate::confine::{
     Subject,
     layout::{self, covers},
@@ -23,6 +23,11 @@ pub(super) fn all(stage: &Stage) -> anyhow::Result<Vec<Proof>> {
             let attempts = stage.attempts(&profile);
             proofs.extend(prove(role, profile, None, attempts)?);
         }
+    }
+    let port = stage.listener.local_addr()?.port();
+    if let Some(profile) = NonZeroU16::new(port).and_then(|port| session(Scope::Forward(port))) {
+        let attempts = stage.attempts(&profile);
+        proofs.extend(prove("session forward", profile, None, attempts)?);
     }
     let shell = layout::shell(&stage.ground, &stage.settings, &scratch).ok();
     if let (Some(worker), Some(shell)) = (session(Scope::Shell), shell) {
@@ -57,13 +62,16 @@ pub(super) fn attempts(stage: &Stage, profile: &Profile, attempts: &mut Attempts
     if profile.landlock.is_some_and(|version| version >= 4) {
         refused("listen on a port", Attempt::Listen);
     }
-    if profile.scope == Some(Scope::Diagnose) {
+    if let Some(Scope::Forward(_)) = profile.scope {
+        forward(stage, profile, attempts);
+    } else if profile.scope == Some(Scope::Diagnose) {
         // Which sockets it may make is decided by what it asks Asterisk, and the way to the hub.
         refused("make a raw socket", Attempt::Socket(libc::AF_INET, libc::SOCK_RAW));
         refused("make a TCP socket", Attempt::Socket(libc::AF_INET, libc::SOCK_STREAM));
         refused("make a packet socket", Attempt::Socket(libc::AF_PACKET, libc::SOCK_RAW));
         refused("make a netlink socket", Attempt::Socket(libc::AF_NETLINK, libc::SOCK_RAW));
     } else {
+        let mut refused = |what: &str, attempt| attempts.push((what.to_owned(), attempt, Expected::Refused));
         refused("make a unix socket", Attempt::Socket(libc::AF_UNIX, libc::SOCK_STREAM));
         refused("speak to the daemon", Attempt::Reach(Reach::Unix(state.control_socket())));
         stage.no_internet(attempts);
@@ -71,6 +79,24 @@ pub(super) fn attempts(stage: &Stage, profile: &Profile, attempts: &mut Attempts
     if profile.subject == Subject::Shell {
         shell(stage, attempts);
     }
+}
+
+fn forward(stage: &Stage, profile: &Profile, attempts: &mut Attempts) {
+    if let Ok(address) = stage.listener.local_addr() {
+        attempts.push((
+            "connect to the port that was granted".to_owned(),
+            Attempt::Connect(address),
+            Expected::Allowed,
+        ));
+    }
+    let mut refused = |what: &str, attempt| attempts.push((what.to_owned(), attempt, Expected::Refused));
+    if profile.landlock.is_some_and(|version| version >= 4) {
+        refused("connect to another port", Attempt::Connect(NOBODYS_ADDRESS));
+    }
+    refused("make a UDP socket", Attempt::Socket(libc::AF_INET, libc::SOCK_DGRAM));
+    refused("make a unix socket", Attempt::Socket(libc::AF_UNIX, libc::SOCK_STREAM));
+    refused("make a raw socket", Attempt::Socket(libc::AF_INET, libc::SOCK_RAW));
+    refused("make a socket past the rule for ports", Attempt::Reach(Reach::ManyPaths));
 }
 
 fn shell(stage: &Stage, attempts: &mut Attempts) {
