@@ -95,8 +95,11 @@ pub enum Command {
         /// The site.
         site: SiteId,
         /// Under this grant; the newest where absent.
-        #[arg(long, value_name = "ID")]
+        #[arg(long, value_name = "ID", conflicts_with = "certificate")]
         grant: Option<GrantId>,
+        /// Under the grant that this certificate is for: your ssh's CertificateFile.
+        #[arg(long, value_name = "FILE")]
+        certificate: Option<PathBuf>,
         /// Hands the connection to ssh and ends, instead of copying: for `ProxyUseFdpass yes`.
         #[arg(long)]
         fdpass: bool,
@@ -151,8 +154,13 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             let config = load()?;
             waiting(show::run(&config, &site, json))?
         }
-        Command::Connect { site, grant, fdpass, socket } => {
-            connect::run(&socket_of(socket, load)?, &site, grant, fdpass)
+        Command::Connect { site, grant, certificate, fdpass, socket } => {
+            let under = match (grant, certificate) {
+                (Some(grant), _) => connect::Under::Grant(grant),
+                (None, Some(file)) => connect::Under::Certificate(file),
+                (None, None) => connect::Under::Newest,
+            };
+            connect::run(&socket_of(socket, load)?, &site, &under, fdpass)
         }
         Command::SupportCa(command) => support_ca::run(command),
         Command::Grants { site, json, export, to, socket } => {

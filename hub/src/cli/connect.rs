@@ -9,19 +9,28 @@ use std::{
         fd::{AsFd, OwnedFd},
         unix::net::UnixStream,
     },
-    path::Path,
+    path::{Path, PathBuf},
     process, thread,
     time::Duration,
 };
 
 use anyhow::{Context, anyhow, bail};
-use demarc_proto::{SiteId, support::GrantId};
+use demarc_proto::{
+    SiteId,
+    support::{GRANT_OPTION, GrantId},
+};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv, sendmsg},
 };
 
-use crate::support::{Answer, Ask, Said, short};
+use ssh_key::Certificate;
+
+use super::moment;
+use crate::{
+    clock, keys,
+    support::{Answer, Ask, Said, short},
+};
 
 /// So much is moved at a time.
 const CHUNK: usize = 64 * 1024;
@@ -75,7 +84,49 @@ fn read_line(hub: &UnixStream) -> io::Result<Vec<u8>> {
     }
 }
 
-pub(super) fn run(socket: &Path, site: &SiteId, grant: Option<GrantId>, hand_over: bool) -> anyhow::Result<()> {
+/// Which grant a session is for.
+pub(super) enum Under {
+    /// The newest that is live.
+    Newest,
+    /// That one.
+    Grant(GrantId),
+    /// The one that this certificate of an engineer is for.
+    Certificate(PathBuf),
+}
+
+impl Under {
+    fn grant(&self, site: &SiteId, now: u64) -> anyhow::Result<Option<GrantId>> {
+        match self {
+            Self::Newest => Ok(None),
+            Self::Grant(grant) => Ok(Some(*grant)),
+            Self::Certificate(file) => {
+                let text = keys::read(file)?;
+                let grant = named_by(&text, site, now).map_err(|words| {
+                    anyhow!("{} {words}: ask whoever keeps the support authority for another", file.display())
+                })?;
+                Ok(Some(grant))
+            }
+        }
+    }
+}
+
+/// The grant that a certificate is for. The site looks at it much closer; this is for better words than it can give.
+fn named_by(text: &str, site: &SiteId, now: u64) -> Result<GrantId, String> {
+    let certificate = Certificate::from_openssh(text.trim()).map_err(|_| "is no certificate of OpenSSH".to_owned())?;
+    let grant = certificate.critical_options().get(GRANT_OPTION).and_then(|grant| grant.parse().ok());
+    let grant = grant.ok_or_else(|| "is not for a grant".to_owned())?;
+    match certificate.valid_principals() {
+        [principal] if principal == site.as_str() => {}
+        principals => return Err(format!("is for {}, not for {site}", principals.join(", "))),
+    }
+    if certificate.valid_before() <= now {
+        return Err(format!("is over since {}", moment(certificate.valid_before())));
+    }
+    Ok(grant)
+}
+
+pub(super) fn run(socket: &Path, site: &SiteId, under: &Under, hand_over: bool) -> anyhow::Result<()> {
+    let grant = under.grant(site, clock::now())?;
     let (_, hub) = ask(socket, &Ask::Connect { connect: site.clone(), grant })?;
     if hand_over {
         return give(&hub).context("cannot hand the connection over: --fdpass goes with `ProxyUseFdpass yes` of ssh");
@@ -133,6 +184,48 @@ fn wait_until_nobody_reads(output: &OwnedFd) {
             Err(_) => loop {
                 thread::park();
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ssh_key::{
+        PrivateKey,
+        certificate::{Builder, CertType},
+        private::Ed25519Keypair,
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_names_its_grant_or_what_is_wrong_with_it() {
+        let key = PrivateKey::from(Ed25519Keypair::from_seed(&[1; 32]));
+        let certificate = |principals: &[&str], option: Option<&str>| {
+            let mut builder = Builder::new([0; 16], key.public_key(), 10, 1_795_338_000).unwrap();
+            builder.cert_type(CertType::User).unwrap();
+            for principal in principals {
+                builder.valid_principal(*principal).unwrap();
+            }
+            if let Some(grant) = option {
+                builder.critical_option(GRANT_OPTION, grant).unwrap();
+            }
+            builder.sign(&key).unwrap().to_openssh().unwrap()
+        };
+        let site: SiteId = "site-one".parse().unwrap();
+        let grant = Some("0123456789abcdef");
+        let good = certificate(&["site-one"], grant);
+        assert_eq!(named_by(&good, &site, 100).map(|grant| grant.to_string()).as_deref(), Ok("0123456789abcdef"));
+        for (text, now, words) in [
+            (good.clone(), 1_795_338_000, "is over since 2026-11-22T09:00:00Z"),
+            (certificate(&["site-two"], grant), 100, "is for site-two, not for site-one"),
+            (certificate(&["site-one", "site-two"], grant), 100, "is for site-one, site-two, not for site-one"),
+            (certificate(&["site-one"], None), 100, "is not for a grant"),
+            (certificate(&["site-one"], Some("all")), 100, "is not for a grant"),
+            (key.public_key().to_openssh().unwrap(), 100, "is no certificate"),
+        ] {
+            let wrong = named_by(&text, &site, now).unwrap_err();
+            assert!(wrong.starts_with(words), "{wrong}");
         }
     }
 }

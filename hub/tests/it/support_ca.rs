@@ -246,7 +246,7 @@ fn the_example_for_ssh_says_what_it_should() {
     let said = succeed(openssh("ssh").arg("-F").arg(example).args(["-G", "site-one"]));
     for line in [
         "hostname site-one",
-        "proxycommand demarc-hub connect --fdpass %h",
+        "proxycommand demarc-hub connect --fdpass --certificate ~/.ssh/demarc-cert.pub %h",
         "proxyusefdpass yes",
         "identitiesonly yes",
         "forwardagent no",
