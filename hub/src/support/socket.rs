@@ -27,8 +27,8 @@ use crate::{clock, hub::Hub, metrics::SupportResult};
 
 /// A question is a line of at most so many bytes.
 const LONGEST_ASK: usize = 1024;
-/// A question must come, and its answer be taken, within this time.
-const PROMPT: Duration = Duration::from_secs(10);
+/// A question must come, and its answer be taken, within this time, which is shorter than a stop may take.
+const PROMPT: Duration = Duration::from_secs(5);
 /// So many commands may be asking, beside those that have a session.
 const ASKING: usize = 64;
 /// How long to wait when the machine has no descriptors for another command.
