@@ -79,6 +79,7 @@ pub async fn run(channel: SessionChannel, ssh: UnixStream, recording: File) -> a
     // Orphans of what the session starts become children of this process, which ends them.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     let (let_in, mut engineers) = mpsc::channel(1);
+    let confined = settings.confined.clone();
     let limits = Limits::new(config::REKEY_BYTES, config::REKEY_BYTES, config::REKEY_AFTER);
     let serving = serve(*settings, limits, receiver, ssh, recording, let_in);
     tokio::pin!(serving);
@@ -90,6 +91,7 @@ pub async fn run(channel: SessionChannel, ssh: UnixStream, recording: File) -> a
         }
     };
     // Its tasks have ended what they started; this is for what hid from them.
+    processes::end_domain(&confined);
     processes::end_all();
     while let Ok(engineer) = engineers.try_recv() {
         sender.send(&FromSession::LetIn { engineer }).await?;

@@ -15,7 +15,7 @@ use crate::{
     state::StateDir,
 };
 
-pub use session::{is_open, session, shell, waits_for_restart};
+pub use session::{SCOPED_SIGNALS, is_open, session, shell, waits_for_restart};
 
 /// The link's private key: the one file of the link that the collector proves it cannot open.
 const LINK_KEY: &str = "key.pem";

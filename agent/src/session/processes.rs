@@ -2,6 +2,8 @@
 
 use std::{fs, time::Duration};
 
+use crate::{confine::layout, ipc::Confined};
+
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 
 /// How often the dead are looked after while the living are being killed.
@@ -32,6 +34,20 @@ pub(super) fn end_session(leader: Pid) {
     for process in list().into_iter().filter(|process| process.session == leader.as_raw_pid()) {
         kill(process.pid);
     }
+}
+
+/// Ends everything that this process has started, and what that has started, in one step that nothing can run away from by
+/// starting others all the time: the file rules keep signals within the domain of this process, so that "every process"
+/// means every process of this session. Does nothing, and says so, unless the kernel shows that it is kept in.
+pub(super) fn end_domain(confined: &Confined) -> bool {
+    let has_rules = confined.landlock.is_some_and(|version| version >= layout::SCOPED_SIGNALS);
+    // The supervisor is of the same user, and outside. Were it gone, its place would be taken by somebody else's process.
+    let is_kept_in = || {
+        let parent = rustix::process::getppid().filter(|parent| !parent.is_init());
+        parent.is_some_and(|parent| rustix::process::test_kill_process(parent) == Err(rustix::io::Errno::PERM))
+    };
+    // SAFETY: takes numbers.
+    has_rules && is_kept_in() && unsafe { libc::kill(-1, libc::SIGKILL) } == 0
 }
 
 /// Ends everything below this process, whatever session it may have made for itself. Orphans below this process become its
@@ -152,5 +168,62 @@ mod tests {
         let output = anew.output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    /// What the test below starts in a process of its own: a worker, and a shell that starts one process after the other,
+    /// each of which ends at once.
+    #[test]
+    fn a_worker_with_a_runaway() {
+        let Some(room) = std::env::var_os("DEMARC_TEST_RUNAWAY") else { return };
+        let room = std::path::PathBuf::from(room);
+        let profiles = fs::read(room.join("profiles")).unwrap();
+        let (worker, shell): (crate::confine::Profile, crate::confine::Profile) =
+            serde_json::from_slice(&profiles).unwrap();
+        let mut confined = crate::confine::enter(&worker).unwrap();
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
+        let prepared = crate::confine::shell::prepare(&shell, None).unwrap();
+        let mut runaway = std::process::Command::new("/bin/bash");
+        runaway.args(["-c", "run() { echo >> ran; (run &) ; }; run"]).current_dir(room.join("scratch"));
+        // SAFETY: between fork and exec only system calls are made.
+        unsafe {
+            std::os::unix::process::CommandExt::pre_exec(&mut runaway, move || prepared.enter());
+        }
+        assert!(runaway.status().unwrap().success());
+        let length = || fs::metadata(room.join("scratch/ran")).map_or(0, |file| file.len());
+        while length() < 20 {
+            std::thread::sleep(ROUND);
+        }
+        // Without rules that keep signals in, everybody would be meant.
+        let landlock = confined.landlock.take();
+        assert!(!end_domain(&confined));
+        confined.landlock = landlock;
+        assert!(end_domain(&confined));
+        let ended = length();
+        std::thread::sleep(ROUND * 50);
+        assert_eq!(length(), ended);
+    }
+
+    #[test]
+    fn nothing_runs_away_from_the_end_of_its_session() {
+        let room = tempfile::tempdir().unwrap();
+        let scratch = room.path().join("scratch");
+        fs::create_dir(&scratch).unwrap();
+        let mut settings: crate::settings::Settings = toml::from_str("").unwrap();
+        settings.state_dir = room.path().join("state");
+        settings.support.authorities = vec!["somebody".to_owned()];
+        let ground = layout::Ground::survey(&settings, &room.path().join("demarc.toml")).unwrap();
+        let scope = demarc_proto::support::Scope::Shell;
+        let profiles = layout::session(&ground, &settings, scope, &scratch)
+            .and_then(|worker| Ok((worker, layout::shell(&ground, &settings, &scratch)?)));
+        fs::write(room.path().join("profiles"), serde_json::to_vec(&profiles.unwrap()).unwrap()).unwrap();
+        let mut bystander = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let mut anew = std::process::Command::new(std::env::current_exe().unwrap());
+        anew.args(["--exact", "session::processes::tests::a_worker_with_a_runaway"]);
+        let output = anew.env("DEMARC_TEST_RUNAWAY", room.path()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        assert!(bystander.try_wait().unwrap().is_none());
+        bystander.kill().unwrap();
+        bystander.wait().unwrap();
     }
 }

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// From this version on a process can be kept from signalling others.
-const SCOPED_SIGNALS: u32 = 6;
+pub const SCOPED_SIGNALS: u32 = 6;
 /// Where Asterisk keeps its settings.
 const ASTERISK: &str = "/etc/asterisk";
 /// What lies there and opens more than settings: private keys, and the numbers by which voicemail is listened to.
