@@ -114,6 +114,8 @@ pub fn session(ground: &Ground, settings: &Settings, scope: Scope, scratch: &Pat
     }
     let mut profile = profile(Subject::Session, ground, settings, grants, gaps);
     profile.scope = Some(scope);
+    // Whoever takes orders is confined in full or not at all.
+    profile.best_effort &= !is_strict;
     profile.ports = Some(ports);
     profile.forbidden = forbidden(ground, &state);
     let sources = settings.pbx.source.iter().map(|Source::AsteriskCsv { path, .. }| path.clone());
@@ -129,7 +131,6 @@ pub fn session(ground: &Ground, settings: &Settings, scope: Scope, scratch: &Pat
 pub fn shell(ground: &Ground, settings: &Settings, scratch: &Path) -> Result<Profile, String> {
     let mut profile = session(ground, settings, Scope::Shell, scratch)?;
     profile.subject = Subject::Shell;
-    profile.best_effort = false;
     profile.grants.retain(|grant| grant.access != Access::Terminal);
     // The one that controls the process, whichever that is.
     profile.grants.push(Grant::new("/dev/tty", Access::Terminal));

@@ -1,6 +1,6 @@
 //! Questions to the running Asterisk: fixed commands, answered within a bounded time by a bounded text.
 
-use std::{process::Stdio, time::Duration};
+use std::{path::Path, process::Stdio, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
@@ -50,14 +50,31 @@ pub(super) async fn ask(settings: &SessionSettings, question: &'static str) -> R
     let Ok((said, complained, failed)) = answered.await else {
         return Err(Trouble::new(format!("Asterisk did not answer within {} seconds", PATIENCE.as_secs())));
     };
-    let is_down = |text: &str| text.contains("Unable to connect to remote asterisk");
-    if is_down(&said) || is_down(&complained) {
-        return Err(Trouble::new("Asterisk is not running, or this user may not ask it"));
+    if let Some(trouble) = no_console(&said).or_else(|| no_console(&complained)) {
+        return Err(trouble);
     }
     if failed && said.trim().is_empty() {
         return Err(Trouble::new(format!("{program} failed without an answer")));
     }
     Ok(plain(&said))
+}
+
+/// Why Asterisk's console cannot be reached, if its program says so: it says the same for a console that is not there and
+/// for one that this user may not use.
+fn no_console(said: &str) -> Option<Trouble> {
+    let rest = said.split_once("Unable to connect to remote asterisk")?.1;
+    let console =
+        rest.split_once("(does ").and_then(|(_, rest)| rest.split_once(" exist?")).map(|(path, _)| Path::new(path));
+    let is_closed =
+        |path: &&Path| rustix::fs::access(*path, rustix::fs::Access::WRITE_OK) == Err(rustix::io::Errno::ACCESS);
+    Some(match console.filter(is_closed) {
+        Some(path) => Trouble::new(format!(
+            "demarc's user may not use Asterisk's console {}; the owner can let it, by astctlgroup and astctlpermissions in \
+             asterisk.conf",
+            path.display()
+        )),
+        None => Trouble::new("Asterisk is not running"),
+    })
 }
 
 async fn read(from: impl AsyncRead + Unpin) -> String {
@@ -96,6 +113,18 @@ mod tests {
     #[test]
     fn colours_and_bells_are_taken_out() {
         assert_eq!(plain("(\u{1b}[1;32;40mRinging\u{1b}[0m)\u{7}\r\n\u{1b}"), "(Ringing)\n");
+    }
+
+    #[test]
+    fn a_console_that_is_closed_is_told_from_one_that_is_not_there() {
+        let said = |path: &str| format!("Unable to connect to remote asterisk (does {path} exist?)\n");
+        assert_eq!(no_console(&said("/absent/asterisk.ctl")), Some(Trouble::new("Asterisk is not running")));
+        assert_eq!(no_console("9 active channels"), None);
+        // For root every file is open, so that there is nothing to tell.
+        if !rustix::process::geteuid().is_root() {
+            let words = no_console(&said("/etc/passwd")).unwrap().to_string();
+            assert!(words.contains("astctlpermissions"), "{words}");
+        }
     }
 
     #[test]
