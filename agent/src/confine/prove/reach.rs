@@ -44,6 +44,8 @@ pub enum Reach {
     Owner(PathBuf),
     /// Change a file's times.
     Times(PathBuf),
+    /// Change a file's flags.
+    Flags(PathBuf),
     /// Make everybody wait who opens a file.
     Lease(PathBuf),
     /// Be told the names of files that come and go.
@@ -105,6 +107,11 @@ impl Reach {
                 let path = text(path)?;
                 // SAFETY: the text ends in a zero byte; without times, now is meant.
                 check(unsafe { libc::utimensat(libc::AT_FDCWD, path.as_ptr(), std::ptr::null(), 0) })
+            }
+            Self::Flags(path) => {
+                let file = File::open(path)?;
+                let flags = rustix::fs::ioctl_getflags(&file)?;
+                Ok(rustix::fs::ioctl_setflags(&file, flags)?)
             }
             Self::Lease(path) => {
                 let file = File::open(path)?;

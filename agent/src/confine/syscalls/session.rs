@@ -12,6 +12,11 @@ const TIOCSTI: libc::c_int = 0x5412;
 const TIOCLINUX: libc::c_int = 0x541c;
 const TIOCSETD: libc::c_int = 0x5423;
 
+/// The bits of a request of `ioctl` that say what kind of thing it is for.
+const TYPE_BITS: std::ops::Range<u32> = 8..16;
+/// Terminals.
+const TERMINALS: u64 = 0x54 << 8;
+
 /// Being told of files that come and go: names of recordings tell much, and file rules do not see who watches.
 const WATCHING: &[libc::c_long] = &[
     #[cfg(target_arch = "x86_64")]
@@ -89,7 +94,8 @@ pub(super) fn refused(profile: &Profile) -> Result<Rules, BackendError> {
         // Typing into a terminal on somebody's behalf, as if it came over the line; and having the kernel load a driver
         // for what lies behind a terminal.
         let of_terminals = [TIOCSTI, TIOCLINUX, TIOCSETD].map(|request| equals(1, request));
-        refused.insert(libc::SYS_ioctl, of_terminals.into_iter().collect::<Result<_, _>>()?);
+        let requests = of_terminals.into_iter().chain(TYPE_BITS.map(not_a_terminals));
+        refused.insert(libc::SYS_ioctl, requests.collect::<Result<_, _>>()?);
         // A lease makes everybody else wait who opens the file.
         refused.insert(libc::SYS_fcntl, vec![equals(1, libc::F_SETLEASE)?, equals(1, libc::F_NOTIFY)?]);
     }
@@ -99,6 +105,13 @@ pub(super) fn refused(profile: &Profile) -> Result<Rules, BackendError> {
 fn has_flag(flag: libc::c_int) -> Result<SeccompRule, BackendError> {
     let flag = u64::from(flag.unsigned_abs());
     rule(&[(0, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(flag), flag)])
+}
+
+/// A request whose kind differs in that bit from a terminal's. Others change flags of files, or freeze them for good, and
+/// ask for no more than a file that is open for reading.
+fn not_a_terminals(bit: u32) -> Result<SeccompRule, BackendError> {
+    let mask = 1 << bit;
+    rule(&[(1, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(mask), !TERMINALS & mask)])
 }
 
 fn equals(argument: u8, value: libc::c_int) -> Result<SeccompRule, BackendError> {
