@@ -213,6 +213,32 @@ fn a_port_is_forwarded_and_no_other() {
 }
 
 #[test]
+fn files_go_in_and_out_and_each_stands_in_the_receipt() {
+    let (hub, desk, site) = desk::opened(&Setup::default());
+    let grant = allow(&site, "5m", "files");
+    let key = desk.engineer("ada", &Wish::proper(&grant));
+    let patch = (0..100_000u32).flat_map(u32::to_le_bytes).collect::<Vec<u8>>();
+    fs::write(desk.path("patch"), &patch).unwrap();
+    desk.sftp(&hub, &key, "put patch\nget patch back\nls -l\n").ok();
+    assert_eq!(fs::read(desk.path("back")).unwrap(), patch);
+    let session = last_session(&site);
+    let files = session["report"]["files"].to_string();
+    assert!(files.contains("patch") && files.contains("400000"), "{session}");
+    assert!(recorded(&site, session["session"].as_str().unwrap(), "m").contains("patch"));
+    // Nothing outside of the session's own directory, and nothing of it stays.
+    for batch in
+        ["get /etc/passwd stolen\n", "get ../../collector/ledger.jsonl stolen\n", "put patch /tmp/demarc-escape\n"]
+    {
+        let refused = desk.sftp(&hub, &key, batch);
+        assert_ne!(refused.code, Some(0), "{batch}: {refused:?}");
+    }
+    assert!(!desk.path("stolen").exists() && !std::path::Path::new("/tmp/demarc-escape").exists());
+    assert_ne!(desk.run(&hub, &key, &["id"]).code, Some(0));
+    last_session(&site);
+    assert_eq!(fs::read_dir(site.state().join("scratch")).unwrap().count(), 0);
+}
+
+#[test]
 fn whoever_dies_leaves_a_whole_recording_and_a_session_that_is_over() {
     let (mut hub, desk, mut site) = desk::opened(&Setup::default());
     for victim in ["session", "supervisor", "hub"] {

@@ -130,9 +130,22 @@ impl Desk {
 
     /// `ssh` that reaches the site in another way.
     pub fn ssh_by(&self, connect: &str, key: &Path) -> Command {
+        self.client("ssh", connect, key)
+    }
+
+    /// `sftp`, which does what stands in a file.
+    pub fn sftp(&self, hub: &Hub, key: &Path, batch: &str) -> Finished {
+        let file = self.path("batch");
+        fs::write(&file, batch).unwrap();
+        let connect = format!("{} --config {} connect %h", programs::hub().display(), hub.config().display());
+        let mut sftp = self.client("sftp", &connect, key);
+        process::run(sftp.arg("-b").arg(file).arg("site-one").current_dir(self.directory.path()), PATIENCE)
+    }
+
+    fn client(&self, program: &str, connect: &str, key: &Path) -> Command {
         let known = self.path("known_hosts");
         fs::write(&known, format!("@cert-authority * {}\n", self.authority())).unwrap();
-        let mut command = openssh("ssh");
+        let mut command = openssh(program);
         command.args([
             "-F",
             "none",
