@@ -5,6 +5,32 @@ use std::{fmt, str::FromStr};
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
+/// Gives a type that has a text form (`Display`, `FromStr`) the same form in JSON and when it is debugged.
+macro_rules! text_form {
+    ($type:ty, $error:ty) => {
+        impl TryFrom<String> for $type {
+            type Error = $error;
+
+            fn try_from(text: String) -> Result<Self, $error> {
+                text.parse()
+            }
+        }
+
+        impl From<$type> for String {
+            fn from(value: $type) -> Self {
+                value.to_string()
+            }
+        }
+
+        impl std::fmt::Debug for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Display::fmt(self, f)
+            }
+        }
+    };
+}
+pub(crate) use text_form;
+
 /// The vendor's name for a customer's site: 1 to 63 of `a-z 0-9 -`, neither first nor last a dash (an RFC 1123 label).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -34,27 +60,7 @@ impl FromStr for SiteId {
     }
 }
 
-impl TryFrom<String> for SiteId {
-    type Error = NotASite;
-
-    fn try_from(text: String) -> Result<Self, NotASite> {
-        text.parse()
-    }
-}
-
-impl From<SiteId> for String {
-    fn from(site: SiteId) -> Self {
-        site.0
-    }
-}
-
 impl fmt::Display for SiteId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for SiteId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -86,31 +92,14 @@ impl FromStr for ReportId {
     }
 }
 
-impl TryFrom<String> for ReportId {
-    type Error = NotAReport;
-
-    fn try_from(text: String) -> Result<Self, NotAReport> {
-        text.parse()
-    }
-}
-
-impl From<ReportId> for String {
-    fn from(id: ReportId) -> Self {
-        id.to_string()
-    }
-}
-
 impl fmt::Display for ReportId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&HEXLOWER.encode(&self.0))
     }
 }
 
-impl fmt::Debug for ReportId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+text_form!(SiteId, NotASite);
+text_form!(ReportId, NotAReport);
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,7 @@ use std::{fmt, num::NonZeroU16, str::FromStr};
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
-use crate::SiteId;
+use crate::{SiteId, ids::text_form};
 
 /// Paths of support streams, which the hub opens on the agent, begin with this; the grant's name follows.
 pub const SUPPORT_PATH: &str = "/support/";
@@ -81,7 +81,7 @@ impl Grant {
 pub struct NotAGrant;
 
 /// What a session may do. Written as one word: `diagnose`, `shell`, `files`, `forward=443`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Scope {
     /// A menu of typed commands that only read.
@@ -126,20 +126,6 @@ impl fmt::Display for Scope {
     }
 }
 
-impl TryFrom<String> for Scope {
-    type Error = NotAScope;
-
-    fn try_from(text: String) -> Result<Self, NotAScope> {
-        text.parse()
-    }
-}
-
-impl From<Scope> for String {
-    fn from(scope: Scope) -> Self {
-        scope.to_string()
-    }
-}
-
 /// A short name that the owner typed for the vendor to read: 1 to 64 of `A-Z a-z 0-9 . _ @ -`.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -167,27 +153,7 @@ impl FromStr for Label {
     }
 }
 
-impl TryFrom<String> for Label {
-    type Error = NotALabel;
-
-    fn try_from(text: String) -> Result<Self, NotALabel> {
-        text.parse()
-    }
-}
-
-impl From<Label> for String {
-    fn from(label: Label) -> Self {
-        label.0
-    }
-}
-
 impl fmt::Display for Label {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for Label {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -220,31 +186,15 @@ impl FromStr for GrantId {
     }
 }
 
-impl TryFrom<String> for GrantId {
-    type Error = NotAGrantId;
-
-    fn try_from(text: String) -> Result<Self, NotAGrantId> {
-        text.parse()
-    }
-}
-
-impl From<GrantId> for String {
-    fn from(id: GrantId) -> Self {
-        id.to_string()
-    }
-}
-
 impl fmt::Display for GrantId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&HEXLOWER.encode(&self.0))
     }
 }
 
-impl fmt::Debug for GrantId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+text_form!(Scope, NotAScope);
+text_form!(Label, NotALabel);
+text_form!(GrantId, NotAGrantId);
 
 #[cfg(test)]
 mod tests {
