@@ -107,6 +107,18 @@ impl Program<'_> {
 /// A session and a process group of its own, which end with this process, and with less of the machine than others have.
 fn become_leader() -> io::Result<()> {
     rustix::process::setsid()?;
+    // Whoever started demarc may have had it ignore Ctrl-C, as shells do for what runs in the background; a program would
+    // inherit that.
+    for signal in 1..=libc::SIGSYS {
+        // SAFETY: sets what the kernel does by itself. It fails for the two signals that nobody can change.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    // SAFETY: both sets are on the stack, and the first is made before it is used.
+    unsafe {
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+    }
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     for (resource, most) in LIMITS {
         let now = rustix::process::getrlimit(resource);

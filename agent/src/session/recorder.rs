@@ -19,6 +19,13 @@ use crate::support::cast::{Cast, Code};
 /// How much may wait for the disk before whoever notes has to wait as well.
 const MOST_WAITING: usize = 2 << 20;
 
+/// The disk is looked at after so many bytes.
+const LOOK: u64 = 4 << 20;
+/// A session may not take the last room on the disk that the phone system needs, in bytes.
+const LEAST_FREE: u64 = 64 << 20;
+/// The longest recording: beyond it something is being copied that belongs into the scope `files`.
+const LONGEST: u64 = 2 << 30;
+
 /// Hands events to the recorder's thread. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Recorder {
@@ -166,6 +173,7 @@ impl Shared {
 }
 
 fn write_all(mut cast: Cast, shared: &Shared, progress: &watch::Sender<Progress>) {
+    let mut looked = 0;
     loop {
         let mut waiting = shared.lock();
         while waiting.events.is_empty() && !waiting.is_closed {
@@ -178,7 +186,12 @@ fn write_all(mut cast: Cast, shared: &Shared, progress: &watch::Sender<Progress>
         for (at, code, bytes) in events {
             cast.note_at(at, code, &bytes);
         }
-        if cast.commit().is_err() {
+        let mut is_recorded = cast.commit().is_ok();
+        if cast.written() >= looked + LOOK {
+            looked = cast.written();
+            is_recorded &= looked <= LONGEST && cast.room().is_none_or(|room| room >= LEAST_FREE);
+        }
+        if !is_recorded {
             shared.lock().is_closed = true;
             progress.send_replace(Progress::Failed);
             return;

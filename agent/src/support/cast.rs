@@ -62,6 +62,7 @@ pub struct Cast {
     file: File,
     began: Instant,
     pending: Vec<u8>,
+    written: u64,
     head: LineHash,
     /// What is left of a character that was cut between two chunks, for output and for input.
     cut: [Vec<u8>; 2],
@@ -73,8 +74,14 @@ impl Cast {
     /// # Errors
     /// When it cannot be written.
     pub fn begin(file: File, header: &impl Serialize) -> io::Result<Self> {
-        let mut cast =
-            Self { file, began: Instant::now(), pending: Vec::new(), head: LineHash::GENESIS, cut: Default::default() };
+        let mut cast = Self {
+            file,
+            began: Instant::now(),
+            pending: Vec::new(),
+            written: 0,
+            head: LineHash::GENESIS,
+            cut: Default::default(),
+        };
         serde_json::to_writer(&mut cast.pending, header)?;
         cast.pending.push(b'\n');
         cast.commit()?;
@@ -113,8 +120,21 @@ impl Cast {
         self.head = chained(self.head, &self.pending);
         let _ = writeln!(self.pending, "{}\"]", self.head);
         self.file.write_all(&self.pending)?;
+        self.written += self.pending.len() as u64;
         self.pending.clear();
+        self.pending.shrink_to(LONGEST_PIECE);
         self.file.sync_data()
+    }
+
+    /// How many bytes were written.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// How many bytes the disk still takes, where it says so.
+    pub fn room(&self) -> Option<u64> {
+        let disk = rustix::fs::fstatvfs(&self.file).ok()?;
+        Some(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
     /// The last hash.
