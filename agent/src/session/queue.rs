@@ -120,6 +120,12 @@ impl Queue {
         Ok(())
     }
 
+    /// Whether it is empty, and was for so long.
+    pub(super) fn rests(&self, long: Duration) -> bool {
+        let state = self.inner.lock();
+        state.pieces.is_empty() && state.moved.is_none_or(|moved| moved.elapsed() >= long)
+    }
+
     /// Nothing more will be put in.
     pub(super) fn end(&self) {
         self.inner.lock().is_ended = true;

@@ -7,7 +7,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     process::{Child, ChildStdin},
     sync::broadcast::error::RecvError,
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tokio_util::task::AbortOnDropHandle;
 
@@ -25,6 +25,8 @@ use crate::support::cast::Code;
 const PIECE: usize = 16 << 10;
 /// How long what a command left in the background may go on, once it has ended itself.
 const GRACE: Duration = Duration::from_millis(100);
+/// An output that was silent for so long after its program has ended is at its end.
+const REST: Duration = Duration::from_millis(300);
 /// The status with which a shell says that it could not start a program.
 const CANNOT_START: u32 = 126;
 
@@ -176,9 +178,14 @@ impl Running {
             let status = child.wait().await.ok();
             sleep(GRACE).await;
             leader.into_iter().for_each(processes::end_session);
-            for reader in readers {
-                let _ = reader.await;
-            }
+            let mut reading = std::pin::pin!(async {
+                for reader in readers {
+                    let _ = reader.await;
+                }
+            });
+            // All it said is shown, however slowly the engineer takes it. What ran away from its session may keep the output
+            // open and say nothing for hours: nobody waits for that.
+            while timeout(REST, &mut reading).await.is_err() && !output.rests(REST) {}
             output.end();
             status
         };

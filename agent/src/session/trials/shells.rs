@@ -106,6 +106,16 @@ async fn what_a_shell_leaves_behind_is_ended_with_its_channel() {
 }
 
 #[tokio::test]
+async fn what_runs_away_does_not_keep_a_channel_open() {
+    let (engineer, live) = Site::new(Scope::Shell).enter().await;
+    let began = std::time::Instant::now();
+    assert_eq!(exec(&engineer, "setsid sleep 6 & echo left").await.text(), "left\n");
+    assert!(began.elapsed() < std::time::Duration::from_secs(3), "{:?}", began.elapsed());
+    drop(engineer);
+    live.report().await;
+}
+
+#[tokio::test]
 async fn the_environment_is_scrubbed() {
     let (engineer, live) = Site::new(Scope::Shell).enter().await;
     let channel = engineer.channel_open_session().await.unwrap();
