@@ -175,8 +175,8 @@ fn attributes(stat: &Stat) -> FileAttributes {
     FileAttributes {
         size: u64::try_from(stat.st_size).ok(),
         permissions: Some(stat.st_mode),
-        atime: seconds(stat.st_atime as i64),
-        mtime: seconds(stat.st_mtime as i64),
+        atime: seconds(stat.st_atime),
+        mtime: seconds(stat.st_mtime),
         ..FileAttributes::default()
     }
 }

@@ -85,13 +85,16 @@ struct Running {
     output: Queue,
 }
 
+/// The tasks that read what it says.
+type Readers = Vec<AbortOnDropHandle<()>>;
+
 /// What its input goes to.
 enum Ends {
     Terminal(Arc<Master>),
     Pipe(Option<ChildStdin>),
 }
 
-fn start(served: &Served, command: Option<&[u8]>) -> std::io::Result<(Running, (Ends, Vec<AbortOnDropHandle<()>>))> {
+fn start(served: &Served, command: Option<&[u8]>) -> std::io::Result<(Running, (Ends, Readers))> {
     let settings = &served.context.settings;
     let program = Program { settings, command, terminal: served.terminal.as_ref() };
     let output = Queue::default();
@@ -146,11 +149,7 @@ async fn read_pipe(mut pipe: Box<dyn AsyncRead + Send + Unpin>, lane: Lane, outp
 impl Running {
     /// Passes bytes until the program has ended and all it said is shown, or until the channel is closed. Nothing of it
     /// is left running then.
-    async fn until_end(
-        mut self,
-        served: &mut Served,
-        (ends, readers): (Ends, Vec<AbortOnDropHandle<()>>),
-    ) -> Option<ExitStatus> {
+    async fn until_end(mut self, served: &mut Served, (ends, readers): (Ends, Readers)) -> Option<ExitStatus> {
         let (leader, output, child) = (self.leader, self.output.clone(), &mut self.child);
         let closed = served.closed.clone();
         let mut signals = std::mem::replace(&mut served.signals, tokio::sync::mpsc::channel(1).1);

@@ -17,8 +17,8 @@ async fn serves_by_hand() {
     let directory = PathBuf::from(std::env::var("DEMARC_TRY").unwrap());
     let scope = std::env::var("DEMARC_SCOPE").unwrap_or("shell".to_owned()).parse().unwrap();
     let authority = key(AUTHORITY);
-    authority.write_openssh_file(&directory.join("authority"), LineEnding::LF).unwrap();
-    authority.public_key().write_openssh_file(&directory.join("authority.pub")).unwrap();
+    authority.write_openssh_file(directory.join("authority"), LineEnding::LF).unwrap();
+    authority.public_key().write_openssh_file(directory.join("authority.pub")).unwrap();
     let mut host = Builder::new([1; 16], key(HOST).public_key().key_data().clone(), 0, u64::MAX).unwrap();
     host.cert_type(CertType::Host).unwrap().valid_principal("site-one").unwrap().key_id("site-one").unwrap();
     let host = host.sign(&authority).unwrap().to_openssh().unwrap();
