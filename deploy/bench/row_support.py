@@ -10,7 +10,6 @@ import statistics
 import subprocess
 import threading
 import time
-import tty
 
 import agent as agents
 import hub as hubs
@@ -226,8 +225,8 @@ def _prompt(peer):
 
 def _echo(peer, quantile):
     """Milliseconds from a key to its echo by the terminal at the other end."""
+    # ssh makes its own end raw, and tells the other end how it was before: echoing.
     near, far = pty.openpty()
-    tty.setraw(near)
     child = process.start([*peer.client("shell"), "-tt", peer.host(), "cat > /dev/null"], HOME / "echo.log", stdin=far, stdout=far)
     os.close(far)
     time.sleep(2)
