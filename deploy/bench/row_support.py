@@ -108,8 +108,9 @@ class _Demarc:
         process.run([self.keygen, "-q", "-t", "ed25519", "-N", "", "-C", "ada", "-f", key])
         options = ["-O", f"critical:grant@demarc={grant}", "-V", "-15m:+110m"]
         process.run([self.keygen, "-q", "-s", HOME / "authority", "-I", "ada", "-n", "bench", *options, f"{key}.pub"])
-        connect = f"{programs.HUB} --config {self.hub.config} connect --grant {grant} %h"
-        self.keys[kind] = ["-i", key, "-o", f"ProxyCommand={connect}"]
+        connect = f"{programs.HUB} --config {self.hub.config} connect --fdpass --grant {grant} %h"
+        # As deploy/support/ssh_config has it.
+        self.keys[kind] = ["-i", key, "-o", f"ProxyCommand={connect}", "-o", "ProxyUseFdpass=yes"]
 
     def client(self, kind):
         options = ["-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", f"UserKnownHostsFile={HOME / 'known'}"]
