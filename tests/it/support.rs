@@ -8,9 +8,11 @@ use std::{
 };
 
 use demarc_tests::{
-    desk::{self, Wish, allow, last_session, listed, recorded},
+    asterisk::Asterisk,
+    desk::{self, Desk, Wish, allow, last_session, listed, recorded, trusting},
+    hub::Hub,
     process,
-    site::{LIMIT, Setup},
+    site::{LIMIT, Setup, Site},
     wait,
 };
 
@@ -42,6 +44,34 @@ fn a_diagnosis_is_answered_recorded_and_receipted() {
         assert_eq!(site.ledger_entries(kind).len(), 1, "{kind}");
     }
     site.run(&["sent", "verify"]).ok();
+}
+
+#[test]
+fn a_real_asterisk_is_looked_at_in_under_two_seconds() {
+    let (hub, desk, asterisk) = (Hub::start(), Desk::new(), Asterisk::start());
+    let mut site = Site::new(&Setup::default());
+    let mut setup = trusting(&desk, &Setup::default());
+    let (program, config) = asterisk.console();
+    setup.sections += &format!("asterisk = {program:?}\nasterisk_conf = {config:?}\n");
+    site.configure(&setup);
+    site.enroll(&hub.token("site-one")).ok();
+    site.start();
+    site.wait_for_tunnel();
+    desk.certify_host(&site);
+    let grant = allow(&site, "5m", "diagnose");
+    let key = desk.engineer("ada", &Wish::proper(&grant));
+    asterisk.call("group", 1);
+    let told = wait::until(LIMIT, "a call to be seen", || {
+        let began = Instant::now();
+        let told = desk.run(&hub, &key, &["channels"]).ok();
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}: {told}", began.elapsed());
+        told.contains("PJSIP").then_some(told)
+    });
+    // Who calls whom is nobody's business but the customer's.
+    let digits = |word: &str| word.len() >= 5 && word.bytes().all(|byte| byte.is_ascii_digit());
+    assert!(!told.split(|c: char| !c.is_ascii_alphanumeric()).any(digits), "{told}");
+    let registrations = desk.run(&hub, &key, &["registrations", "--json"]).ok();
+    assert!(serde_json::from_str::<serde_json::Value>(&registrations).is_ok(), "{registrations}");
 }
 
 #[test]

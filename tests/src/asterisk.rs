@@ -1,6 +1,8 @@
 //! A real Asterisk that places real calls over SIP on loopback, by way of `deploy/lab/asterisk`.
 
 use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -13,6 +15,8 @@ use crate::process;
 /// A customer's Asterisk, and another one that plays telephones and network. Both end when this is dropped.
 pub struct Asterisk {
     directory: TempDir,
+    /// Where its packages were unpacked.
+    root: String,
 }
 
 /// The kinds of calls that it can place, with the direction and the outcome that each has by its nature.
@@ -32,8 +36,8 @@ pub const KINDS: [(&str, &str, &str); 10] = [
 impl Asterisk {
     /// Fetches it where that was not done before, and starts it. A missing part is a failure, not a reason to skip.
     pub fn start() -> Self {
-        process::run(Command::new(script()).arg("fetch"), Duration::from_secs(600)).ok();
-        let asterisk = Self { directory: tempfile::Builder::new().prefix("demarc-asterisk-").tempdir().unwrap() };
+        let root = process::run(Command::new(script()).arg("fetch"), Duration::from_secs(600)).ok();
+        let asterisk = Self { root, directory: tempfile::Builder::new().prefix("demarc-asterisk-").tempdir().unwrap() };
         asterisk.script(&["start"]).ok();
         asterisk
     }
@@ -41,6 +45,24 @@ impl Asterisk {
     /// Where it writes its call records.
     pub fn master(&self) -> PathBuf {
         self.directory.path().join("pbx/log/cdr-csv/Master.csv")
+    }
+
+    /// Its program and its config file, to be asked from outside. The packages bring a loader and libraries of their own, so
+    /// the program is a script that starts it with them.
+    pub fn console(&self) -> (PathBuf, PathBuf) {
+        let root = PathBuf::from(self.root.trim());
+        let is_libraries = |path: &PathBuf| path.to_string_lossy().ends_with("-linux-gnu");
+        let libraries = entries(&root.join("usr/lib")).find(is_libraries).expect("libraries");
+        let is_loader =
+            |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"ld-linux"));
+        let loader = entries(&libraries).find(is_loader).expect("a loader");
+        let (loader, libraries, program) = (loader.display(), libraries.display(), root.join("usr/sbin/asterisk"));
+        let text = format!("#!/bin/sh\nexec {loader} --library-path {libraries} {} \"$@\"\n", program.display());
+        // Beside the program: a session may read what belongs to it.
+        let script = root.join("usr/sbin").join(self.directory.path().file_name().expect("a name"));
+        fs::write(&script, text).unwrap();
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        (script, self.directory.path().join("pbx/etc/asterisk.conf"))
     }
 
     /// Places calls; returns when they are on their way.
@@ -63,7 +85,15 @@ impl Asterisk {
 impl Drop for Asterisk {
     fn drop(&mut self) {
         self.script(&["stop"]);
+        let script =
+            PathBuf::from(self.root.trim()).join("usr/sbin").join(self.directory.path().file_name().expect("a name"));
+        // There is none where nobody asked for one.
+        let _ = fs::remove_file(script);
     }
+}
+
+fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path())
 }
 
 fn script() -> PathBuf {
