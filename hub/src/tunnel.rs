@@ -35,8 +35,8 @@ use crate::{
 const HELLO: Duration = Duration::from_secs(10);
 /// A connection that ends in order has this long to say so.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// What a site may send on a stream before we have taken it out: the least that HTTP/2 knows, since reports are rare.
-const WINDOW: u32 = 65_535;
+/// What a site may send on a stream before we have taken it out: what a support session moves in each round trip.
+const WINDOW: u32 = 256 * 1024;
 
 /// Looks at who comes, and lets a site with a valid key in. The tunnel then lives in a task of its own: this one
 /// and what the handshake needed are gone by then.
