@@ -58,14 +58,14 @@ impl Prison {
             format!("bash -c 'echo x > /dev/udp/127.0.0.1/{port}'"),
             format!("echo x > {}", self.terminal),
             format!("test -r {} && : < {}", self.terminal, self.terminal),
-            "echo x > /tmp/demarc-escape && rm /tmp/demarc-escape".to_owned(),
+            "echo x > /tmp/demarc-escape-$$ && rm /tmp/demarc-escape-$$".to_owned(),
         ];
         let for_root = [
             "cat /etc/shadow",
             "cat /etc/gshadow",
-            "echo x > /etc/demarc-escape && rm /etc/demarc-escape",
-            "mkdir -p /etc/cron.d && echo '# x' > /etc/cron.d/demarc-escape && rm /etc/cron.d/demarc-escape",
-            "mkdir -p /etc/systemd/system && : > /etc/systemd/system/demarc-escape && rm /etc/systemd/system/demarc-escape",
+            "echo x > /etc/demarc-escape-$$ && rm /etc/demarc-escape-$$",
+            "mkdir -p /etc/cron.d && echo '# x' > /etc/cron.d/demarc-escape-$$ && rm /etc/cron.d/demarc-escape-$$",
+            "mkdir -p /etc/systemd/system && : > /etc/systemd/system/demarc-escape-$$ && rm /etc/systemd/system/demarc-escape-$$",
             "cat /proc/sys/kernel/printk > /proc/sys/kernel/printk",
             "chmod 755 /bin/sh",
             "chown root /bin/sh",
