@@ -20,6 +20,7 @@ pub mod private;
 pub mod report;
 pub mod session;
 pub mod settings;
+mod staged;
 pub mod state;
 pub mod store;
 pub mod supervisor;

@@ -14,7 +14,6 @@ pub mod identity;
 pub mod proxy;
 mod renew;
 mod session;
-mod staged;
 #[cfg(test)]
 mod testing;
 mod tls;

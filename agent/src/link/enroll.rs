@@ -25,11 +25,11 @@ use super::{
     error::{LinkError, span},
     identity::{self, IdentityError},
     now, reach,
-    staged::{Staged, private_directory},
     tls::{self, Trust},
 };
 use crate::{
     settings::{Secret, load::Endpoint},
+    staged::{Staged, private_directory},
     state::{Site, StateDir},
 };
 

@@ -6,7 +6,8 @@ use demarc_proto::{SiteId, bytes64::Bytes64};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
 
-use super::{certificate::Facts, staged::Staged};
+use super::certificate::Facts;
+use crate::staged::Staged;
 use crate::state::StateDir;
 
 /// The key and the chain.
@@ -161,7 +162,7 @@ mod tests {
     fn what_was_stored_is_loaded_and_odd_files_are_told_apart() {
         let directory = tempfile::tempdir().unwrap();
         let state = StateDir::new(directory.path());
-        super::super::staged::private_directory(&state.link()).unwrap();
+        crate::staged::private_directory(&state.link()).unwrap();
         assert!(matches!(Identity::load(&state), Err(IdentityError::Unreadable { .. })));
 
         let (ca, key) = (Authority::new("CA"), new_key().unwrap());

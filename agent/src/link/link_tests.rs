@@ -16,11 +16,10 @@ use tokio::{
 
 use super::{
     identity::{new_key, stage_key, store_chain},
-    staged::private_directory,
     testing::{Hub, Line, opening_bytes, report_body, welcome},
     *,
 };
-use crate::{ipc::channel::Channel, state::Site};
+use crate::{ipc::channel::Channel, staged::private_directory, state::Site};
 
 /// More than any step takes on a busy machine.
 const WITHIN: Duration = Duration::from_secs(10);

@@ -13,9 +13,9 @@ use super::*;
 use crate::{
     link::{
         identity::{new_key, stage_key, store_chain},
-        staged::private_directory,
         testing::{Authority, now},
     },
+    staged::private_directory,
     state::StateDir,
 };
 

@@ -4,8 +4,7 @@
 //! boot, so that a grant dies with it. Who can read the clock cannot lengthen a grant by setting it.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -14,6 +13,7 @@ use demarc_proto::support::{Grant, GrantId};
 use serde::{Deserialize, Serialize};
 
 use super::{End, SessionId, boot};
+use crate::staged::Staged;
 
 /// More grants than these are not kept alive at a time.
 pub const MOST_GRANTS: usize = 16;
@@ -181,12 +181,7 @@ impl Book {
     fn write(&self) -> Result<(), BookError> {
         let fail = |source| BookError { path: self.path.clone(), source };
         let text = serde_json::to_vec(&self.pages).map_err(|error| fail(error.into()))?;
-        let staged = self.path.with_extension("new");
-        let mut file = File::create(&staged).map_err(fail)?;
-        file.write_all(&text).and_then(|()| file.sync_all()).map_err(fail)?;
-        fs::rename(&staged, &self.path).map_err(fail)?;
-        let directory = self.path.parent().unwrap_or(Path::new("/"));
-        File::open(directory).and_then(|directory| directory.sync_all()).map_err(fail)
+        Staged::write(&self.path, &text).and_then(Staged::commit).map_err(fail)
     }
 }
 

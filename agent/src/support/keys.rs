@@ -1,9 +1,7 @@
 //! The site's SSH host key, which also signs grants, and the certificate by which an engineer knows the site.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -16,7 +14,7 @@ use russh::keys::{
     ssh_key::{self, HashAlg, LineEnding, certificate::CertType, private::Ed25519Keypair},
 };
 
-use crate::state::StateDir;
+use crate::{staged::Staged, state::StateDir};
 
 /// What the supervisor holds for sessions.
 #[derive(Debug)]
@@ -141,12 +139,8 @@ pub fn check_host_certificate(
 
 /// Writes a file in one step, for its owner alone.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
-    let fail = |source| KeyError::File { path: path.to_owned(), source };
-    let mut staged = path.as_os_str().to_owned();
-    staged.push(".new");
-    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&staged).map_err(fail)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(fail)?;
-    fs::rename(&staged, path).map_err(fail)
+    let written = Staged::write(path, bytes).and_then(Staged::commit);
+    written.map_err(|source| KeyError::File { path: path.to_owned(), source })
 }
 
 #[cfg(test)]
