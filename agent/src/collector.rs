@@ -17,9 +17,9 @@ use self::{
 };
 use crate::{
     call::CallRules,
-    gate::Ledger,
+    gate::{Ledger, entry::Draft},
     ipc::{
-        CollectorSettings, CollectorStatus, EXIT_FRESH_RULES, FromCollector, ToCollector,
+        CollectorSettings, CollectorStatus, EXIT_FRESH_RULES, FromCollector, Record, ToCollector,
         channel::{CollectorChannel, Receiver, Sender},
     },
     outbox::Outbox,
@@ -213,14 +213,25 @@ impl Collector {
                     self.troubles.reporting = Some(format!("{error:#}"));
                 }
             }
-            ToCollector::Record(record) => match self.reporting.record(&record, now()) {
-                Ok(()) => self.sender.send(&FromCollector::Recorded { number: record.number }).await?,
-                // No answer: the link must not send what is not in the ledger.
-                Err(error) => self.troubles.reporting = Some(error.to_string()),
-            },
+            ToCollector::Record(Record { number, kind, payload }) => {
+                self.enter(number, Draft::message(kind, &payload)).await?;
+            }
+            ToCollector::Enter { number, about, payload } => {
+                self.enter(number, Draft::support(about, &payload)).await?;
+            }
             ToCollector::Stop => return Ok(ControlFlow::Break(())),
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// Makes an entry in the ledger, and says so.
+    async fn enter(&mut self, number: u64, draft: Draft) -> anyhow::Result<()> {
+        match self.reporting.enter(draft, now()) {
+            Ok(()) => self.sender.send(&FromCollector::Recorded { number }).await?,
+            // No answer: what is not in the ledger must not happen.
+            Err(error) => self.troubles.reporting = Some(error.to_string()),
+        }
+        Ok(())
     }
 
     /// Takes over changed settings. They are said to be in force only when they are.

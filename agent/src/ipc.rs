@@ -11,13 +11,13 @@ use std::{path::PathBuf, time::Duration};
 use demarc_proto::{
     Receipt, ReportId, SiteId,
     message::RefusedReason,
-    support::{Grant, GrantId, Scope},
+    support::{Grant, GrantId},
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
     confine::Profile,
-    gate::entry::LineHash,
+    gate::entry::About,
     settings::{Pbx, Secret},
     state::Site,
     support::{End, SessionId, SessionReport},
@@ -58,6 +58,16 @@ pub enum ToCollector {
     /// The link wants to send bytes that are no report: enter them in the ledger; answered by
     /// [`FromCollector::Recorded`].
     Record(Record),
+    /// The supervisor's own: enter what happened, or is about to happen, about support; answered by
+    /// [`FromCollector::Recorded`].
+    Enter {
+        /// Comes back in the answer.
+        number: u64,
+        /// What it is about.
+        about: About,
+        /// The exact payload of the frame that leaves, if one does; of a session, the receipt for the owner.
+        payload: String,
+    },
     /// End in good order.
     Stop,
 }
@@ -229,19 +239,19 @@ pub struct SessionSettings {
     pub hub: String,
 }
 
-/// What has to be in the ledger before it happens and is no report: bytes that are about to leave, a session that is about
-/// to begin.
+/// Bytes that are about to leave and are no report: the greeting, a certificate request. A link can have nothing else
+/// entered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Chosen by the sender; comes back in the answer.
     pub number: u64,
     /// What it is.
     pub kind: RecordKind,
-    /// The exact payload of the frame; of a session, the receipt for the owner.
+    /// The exact payload of the frame.
     pub payload: String,
 }
 
-/// What is entered beside reports.
+/// What kind of message leaves beside reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RecordKind {
@@ -249,36 +259,6 @@ pub enum RecordKind {
     Hello,
     /// A certificate request.
     Renew,
-    /// The owner granted support a session.
-    Grant {
-        /// The grant.
-        grant: GrantId,
-        /// What for.
-        scope: Scope,
-        /// Until when: seconds since 1970 in UTC.
-        until: u64,
-    },
-    /// A grant is over.
-    GrantEnded {
-        /// The grant.
-        grant: GrantId,
-        /// Why.
-        end: End,
-    },
-    /// A session is about to begin.
-    SessionBegan {
-        /// The session.
-        session: SessionId,
-    },
-    /// A session is over.
-    Session {
-        /// The session.
-        session: SessionId,
-        /// Why.
-        end: End,
-        /// The last hash of its recording.
-        head: LineHash,
-    },
 }
 
 /// What the collector needs to know.

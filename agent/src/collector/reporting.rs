@@ -14,7 +14,7 @@ use crate::{
         self, Consent, GateError, Ledger, LedgerError,
         entry::{About, By, Draft, Kind, Switch},
     },
-    ipc::{CollectorSettings, Record},
+    ipc::CollectorSettings,
     outbox::Outbox,
     report,
     store::{Reporting as Settling, Store},
@@ -226,12 +226,12 @@ impl Reporting {
         Ok(())
     }
 
-    /// Enters a message that is about to leave, and is no report, in the ledger.
+    /// Enters what is about to happen, and is no report, in the ledger.
     ///
     /// # Errors
-    /// When the ledger cannot be written; the message must not be sent then.
-    pub fn record(&mut self, record: &Record, now: u64) -> Result<(), LedgerError> {
-        self.ledger.append_if_new(now, Draft::message(record.kind, &record.payload))
+    /// When the ledger cannot be written; it must not happen then.
+    pub fn enter(&mut self, draft: Draft, now: u64) -> Result<(), LedgerError> {
+        self.ledger.append_if_new(now, draft)
     }
 
     /// How many calls wait in the open window, how many reports in the outbox, and when the window ends.

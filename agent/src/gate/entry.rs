@@ -67,16 +67,18 @@ impl Draft {
         Self { about: About::Withdrawn { report }, bytes: String::new() }
     }
 
-    /// What is about to happen and is no report; `payload` is the exact payload of the frame that leaves, if one does.
+    /// A message that is about to leave and is no report; `payload` is the exact payload of its frame.
     pub fn message(kind: RecordKind, payload: &str) -> Self {
         let about = match kind {
             RecordKind::Hello => About::Hello {},
             RecordKind::Renew => About::Renew {},
-            RecordKind::Grant { grant, scope, until } => About::Grant { grant, scope, until },
-            RecordKind::GrantEnded { grant, end } => About::GrantEnded { grant, end },
-            RecordKind::SessionBegan { session } => About::SessionBegan { session },
-            RecordKind::Session { session, end, head } => About::Session { session, end, head },
         };
+        Self { about, bytes: payload.to_owned() }
+    }
+
+    /// What happened, or is about to happen, about support; `payload` is the exact payload of the frame that leaves, if one
+    /// does.
+    pub fn support(about: About, payload: &str) -> Self {
         Self { about, bytes: payload.to_owned() }
     }
 
@@ -273,10 +275,6 @@ impl From<RecordKind> for Kind {
         match kind {
             RecordKind::Hello => Self::Hello,
             RecordKind::Renew => Self::Renew,
-            RecordKind::Grant { .. } => Self::Grant,
-            RecordKind::GrantEnded { .. } => Self::GrantEnded,
-            RecordKind::SessionBegan { .. } => Self::SessionBegan,
-            RecordKind::Session { .. } => Self::Session,
         }
     }
 }
@@ -468,10 +466,10 @@ mod tests {
             Draft::message(RecordKind::Renew, "{}"),
             Draft::enroll("site-one".parse().unwrap(), "{}"),
             Draft::consent(Switch::Tunnel, false, true, By::Settings),
-            Draft::message(RecordKind::Grant { grant, scope: "forward=443".parse().unwrap(), until: 60 }, "{}"),
-            Draft::message(RecordKind::GrantEnded { grant, end: End::Revoked }, "{}"),
-            Draft::message(RecordKind::SessionBegan { session }, "{}"),
-            Draft::message(RecordKind::Session { session, end: End::Closed, head: LineHash::GENESIS }, "{}"),
+            Draft::support(About::Grant { grant, scope: "forward=443".parse().unwrap(), until: 60 }, "{}"),
+            Draft::support(About::GrantEnded { grant, end: End::Revoked }, "{}"),
+            Draft::support(About::SessionBegan { session }, "{}"),
+            Draft::support(About::Session { session, end: End::Closed, head: LineHash::GENESIS }, "{}"),
         ];
         for (draft, kind) in drafts.into_iter().zip(Kind::ALL) {
             let (entry, line) = Entry::seal(draft, 3, 0, LineHash::GENESIS);

@@ -4,7 +4,10 @@ use std::{collections::VecDeque, fs, path::Path};
 
 use demarc_proto::ReportId;
 
-use crate::ipc::{Record, RecordKind, ToCollector};
+use crate::{
+    gate::entry::About,
+    ipc::{Record, ToCollector},
+};
 
 /// Entries kept for the collector; a link asks for one at a time, and reports are sent one at a time.
 const MOST: usize = 1_000;
@@ -21,7 +24,9 @@ pub(super) struct Relay {
 #[derive(Debug)]
 struct Asked {
     asker: Asker,
-    record: Record,
+    /// As the collector knows it.
+    number: u64,
+    message: ToCollector,
 }
 
 /// Who asked for an entry.
@@ -41,18 +46,15 @@ pub(super) enum Asker {
 impl Relay {
     /// The link asks for a ledger entry; returns what to tell the collector. The entry gets a number of our own, since
     /// a link that was started anew counts from the beginning again.
-    pub(super) fn record(&mut self, incarnation: u64, mut record: Record) -> ToCollector {
-        let number = record.number;
-        record.number = self.next_number();
-        self.keep(Asked { asker: Asker::Link { incarnation, number }, record: record.clone() });
-        ToCollector::Record(record)
+    pub(super) fn record(&mut self, incarnation: u64, record: Record) -> ToCollector {
+        let (asker, number) = (Asker::Link { incarnation, number: record.number }, self.next_number());
+        self.keep(asker, number, ToCollector::Record(Record { number, ..record }))
     }
 
     /// The supervisor itself wants a ledger entry; returns its number, and what to tell the collector.
-    pub(super) fn own_record(&mut self, kind: RecordKind, payload: String) -> (u64, ToCollector) {
-        let record = Record { number: self.next_number(), kind, payload };
-        self.keep(Asked { asker: Asker::Supervisor, record: record.clone() });
-        (record.number, ToCollector::Record(record))
+    pub(super) fn own_entry(&mut self, about: About, payload: String) -> (u64, ToCollector) {
+        let number = self.next_number();
+        (number, self.keep(Asker::Supervisor, number, ToCollector::Enter { number, about, payload }))
     }
 
     fn next_number(&mut self) -> u64 {
@@ -60,14 +62,15 @@ impl Relay {
         self.last_number
     }
 
-    fn keep(&mut self, asked: Asked) {
-        self.records.push_back(asked);
+    fn keep(&mut self, asker: Asker, number: u64, message: ToCollector) -> ToCollector {
+        self.records.push_back(Asked { asker, number, message: message.clone() });
         self.records.truncate(MOST);
+        message
     }
 
     /// The collector has made the entry; returns who asked for it.
     pub(super) fn recorded(&mut self, number: u64) -> Option<Asker> {
-        let at = self.records.iter().position(|asked| asked.record.number == number)?;
+        let at = self.records.iter().position(|asked| asked.number == number)?;
         self.records.remove(at).map(|asked| asked.asker)
     }
 
@@ -97,7 +100,7 @@ impl Relay {
 
     /// What a collector that was started anew must be told again.
     pub(super) fn unconfirmed(&self) -> Vec<ToCollector> {
-        let records = self.records.iter().map(|asked| ToCollector::Record(asked.record.clone()));
+        let records = self.records.iter().map(|asked| asked.message.clone());
         records.chain(self.verdicts.iter().map(|(_, verdict)| verdict.clone())).collect()
     }
 }
@@ -107,6 +110,7 @@ mod tests {
     use demarc_proto::message::RefusedReason;
 
     use super::*;
+    use crate::ipc::RecordKind;
 
     fn hello(number: u64) -> Record {
         Record { number, kind: RecordKind::Hello, payload: "{}".to_owned() }

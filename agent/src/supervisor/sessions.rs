@@ -22,7 +22,8 @@ use super::{
 };
 use crate::{
     control::{Answer, LiveGrant, LiveSession, SupportStatus},
-    ipc::{FromSession, RecordKind, ToSession, descriptors::Giver},
+    gate::entry::About,
+    ipc::{FromSession, ToSession, descriptors::Giver},
     settings::SupportMode,
     state::StateDir,
     support::{
@@ -171,8 +172,8 @@ impl Supervisor {
     }
 
     /// Asks the collector for an entry in the ledger; [`Supervisor::entered`] follows with its number.
-    fn enter(&mut self, kind: RecordKind, payload: String) -> u64 {
-        let (number, message) = self.relay.own_record(kind, payload);
+    fn enter(&mut self, about: About, payload: String) -> u64 {
+        let (number, message) = self.relay.own_entry(about, payload);
         self.collector.tell(message);
         number
     }

@@ -13,7 +13,8 @@ use super::{Ender, Granting};
 use crate::{
     confine::layout,
     control::{Answer, LiveGrant},
-    ipc::{RecordKind, ToLink},
+    gate::entry::About,
+    ipc::ToLink,
     settings::SupportMode,
     supervisor::{Supervisor, clock},
     support::{End, SessionId, book::MOST_GRANTS},
@@ -56,8 +57,8 @@ impl Supervisor {
                 let _ = answer.send(Answer::Refused { reason });
             }
             Ok((grant, payload)) => {
-                let kind = RecordKind::Grant { grant: grant.id, scope, until: grant.until };
-                let entry = self.enter(kind, payload.clone());
+                let about = About::Grant { grant: grant.id, scope, until: grant.until };
+                let entry = self.enter(about, payload.clone());
                 self.sessions.granting.push(Granting { entry, grant, payload, lasts, answer });
             }
         }
@@ -149,7 +150,7 @@ impl Supervisor {
     pub(super) fn grant_is_over(&mut self, grant: &Grant, end: End) {
         tracing::info!(grant = %grant.id, "support is no longer let in: {}", end.in_words());
         let payload = text(&ToHub::GrantEnded(GrantEnded { grant: grant.id }));
-        self.enter(RecordKind::GrantEnded { grant: grant.id, end }, payload.clone());
+        self.enter(About::GrantEnded { grant: grant.id, end }, payload.clone());
         self.announce(grant.id, payload, true);
     }
 

@@ -18,10 +18,8 @@ use demarc_proto::support::{GrantId, Scope};
 use super::{Asker, Running, Stage, Worker};
 use crate::{
     confine::layout,
-    gate::entry::LineHash,
-    ipc::{
-        Confined, FromSession, RECORDING_FD, RecordKind, SESSION_FD, SessionRefusal, SessionSettings, ToLink, ToSession,
-    },
+    gate::entry::{About, LineHash},
+    ipc::{Confined, FromSession, RECORDING_FD, SESSION_FD, SessionRefusal, SessionSettings, ToLink, ToSession},
     session::processes,
     settings::Secret,
     supervisor::{Supervisor, process::Process},
@@ -88,7 +86,7 @@ impl Supervisor {
             }
         };
         let payload = serde_json::json!({ "session": session, "scope": live.grant.scope }).to_string();
-        let entry = self.enter(RecordKind::SessionBegan { session }, payload);
+        let entry = self.enter(About::SessionBegan { session }, payload);
         self.sessions.running.push(Running {
             session,
             ends: live.ends,
@@ -267,7 +265,7 @@ impl Supervisor {
         };
         let payload = report.map(|report| serde_json::to_string(&SessionReport { end, ..report }).unwrap_or_default());
         let payload = payload.unwrap_or_else(|| serde_json::json!({ "session": session, "end": end }).to_string());
-        self.enter(RecordKind::Session { session, end, head }, payload);
+        self.enter(About::Session { session, end, head }, payload);
         tracing::info!(%session, "a support session is over: {}", end.in_words());
         let _ = fs::remove_dir_all(self.state.scratch().join(session.to_string()));
         if let Ok(desk) = &mut self.sessions.desk {
