@@ -148,20 +148,10 @@ impl Site {
         self.begin_with(file)
     }
 
-    /// Begins the session on a connection that is there.
-    pub(super) fn begin_on(self, far: UnixStream) -> Live {
-        let file = File::options().create(true).append(true).open(&self.recording).unwrap();
-        self.serve(file, far)
-    }
-
     pub(super) fn begin_with(self, recording: File) -> (tokio::net::UnixStream, Live) {
         let (near, far) = UnixStream::pair().unwrap();
         near.set_nonblocking(true).unwrap();
         let near = tokio::net::UnixStream::from_std(near).unwrap();
-        (near, self.serve(recording, far))
-    }
-
-    fn serve(self, recording: File, far: UnixStream) -> Live {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let orders = channel::Channel::<(), ToSession>::new(ours).unwrap().split().0;
         let receiver = channel::Channel::<ToSession, ()>::new(theirs).unwrap().split().1;
@@ -169,7 +159,7 @@ impl Site {
         let (settings, limits) = (self.settings.clone(), self.limits.clone());
         let serving = serve(settings, limits, receiver, far, recording, sender);
         let outcome = tokio::spawn(async move { serving.await.unwrap() });
-        Live { site: self, orders: Some(orders), let_in, outcome }
+        (near, Live { site: self, orders: Some(orders), let_in, outcome })
     }
 
     /// Begins the session and lets the engineer in.
@@ -187,11 +177,6 @@ impl Live {
     pub(super) async fn report(self) -> (SessionReport, Site) {
         let report = timeout(PATIENCE, self.outcome).await.unwrap().unwrap();
         (report, self.site)
-    }
-
-    /// The same, however long it takes.
-    pub(super) async fn report_at_last(self) -> (SessionReport, Site) {
-        (self.outcome.await.unwrap(), self.site)
     }
 
     /// Waits until the recording on the disk satisfies a condition.

@@ -1,3 +1,5 @@
+//! What each kind of process is granted, on machines laid out in many ways.
+
 use demarc_proto::support::Scope;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Config files and environments, good and bad, and what each is answered.
+
 use std::{ffi::OsString, path::Path};
 
 use expect_test::{Expect, expect};
