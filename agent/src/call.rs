@@ -2,6 +2,7 @@
 
 pub mod channel;
 pub mod code;
+pub mod identity;
 pub mod key;
 pub mod name;
 pub mod rows;
@@ -16,6 +17,7 @@ use self::{
     spans::Spans,
 };
 pub use self::{
+    identity::Identity,
     key::CallKey,
     name::{NameId, Names},
     rules::CallRules,

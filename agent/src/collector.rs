@@ -3,10 +3,12 @@
 pub mod books;
 pub mod feed;
 pub mod reporting;
+pub mod roster;
+pub mod streams;
 
 use std::{
     ops::ControlFlow,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -14,6 +16,7 @@ use std::{
 use self::{
     feed::{Feed, FeedError},
     reporting::Reporting,
+    streams::Streams,
 };
 use crate::{
     call::CallRules,
@@ -23,7 +26,7 @@ use crate::{
         channel::{CollectorChannel, Receiver, Sender},
     },
     outbox::Outbox,
-    pbx::{tail::TailError, watch::Watch, zone::Zone},
+    pbx::{source, stream::Said, tail::TailError, watch::Watch, zone::Zone},
     settings::Source,
     state::StateDir,
     store::{SourceCounts, Store, StoreError},
@@ -81,6 +84,7 @@ struct Collector {
     store: Store,
     reporting: Reporting,
     feeds: Vec<Feed>,
+    streams: Streams,
     watch: Watch,
     sender: Sender<FromCollector>,
     troubles: Troubles,
@@ -94,6 +98,7 @@ struct Collector {
 struct Troubles {
     recovered: Option<String>,
     sources: Option<String>,
+    streams: Option<String>,
     reporting: Option<String>,
 }
 
@@ -110,6 +115,7 @@ impl Collector {
             store,
             reporting,
             feeds: Vec::new(),
+            streams: Streams::new(),
             watch: Watch::new(&paths(&settings)),
             sender,
             troubles: Troubles { recovered, ..Troubles::default() },
@@ -123,12 +129,17 @@ impl Collector {
 
     fn open_feeds(&mut self) -> anyhow::Result<()> {
         self.feeds.clear();
-        for Source::AsteriskCsv { path, timezone } in &self.settings.pbx.source {
-            let zone = match timezone {
+        self.streams = Streams::new();
+        for member in roster::enlist(&self.settings.pbx, &mut self.store, now())? {
+            let zone = match member.source().timezone() {
                 Some(name) => Zone::load(Some(name))?,
                 None => self.machine_zone.clone(),
             };
-            self.feeds.push(Feed::open(path, zone, &self.store)?);
+            let followed = member.source().followed().map(Path::to_owned);
+            match (followed, source::format(member.source(), zone.clone())) {
+                (Some(path), Some(format)) => self.feeds.push(Feed::open(member, &path, format, &self.store)?),
+                _ => self.streams.add(member, zone),
+            }
         }
         Ok(())
     }
@@ -142,7 +153,7 @@ impl Collector {
     async fn follow(&mut self, receiver: &mut Receiver<ToCollector>) -> anyhow::Result<Ended> {
         loop {
             let Ok(more) = self.read_portions() else { return Ok(Ended::NeedsFreshRules) };
-            let due = self.keep_books().min(self.tell().await?);
+            let due = self.keep_books().min(self.tell().await?).min(self.streams.keep_running(&self.store)?);
             let wait = if more { Duration::ZERO } else { due };
             tokio::select! {
                 biased;
@@ -151,6 +162,7 @@ impl Collector {
                     // The supervisor is gone, and with it whoever could tell us to stop.
                     None => return Ok(Ended::InOrder),
                 },
+                said = self.streams.next() => self.hear(said),
                 () = self.watch.changed() => {}
                 () = tokio::time::sleep(wait) => {}
             }
@@ -181,11 +193,29 @@ impl Collector {
         Ok(more)
     }
 
+    /// Takes in what a source says that is no followed file.
+    fn hear(&mut self, said: (usize, Said)) {
+        let reportable_from = self.reporting.reportable_from(now());
+        match self.streams.take(said, &mut self.store, &self.rules, reportable_from) {
+            Ok(changed) => {
+                self.stale |= changed || self.troubles.streams.take().is_some();
+            }
+            Err(error) => {
+                self.stale = true;
+                self.troubles.streams = Some(error.to_string());
+            }
+        }
+    }
+
     /// Settles calls and closes windows; says how long nothing will be due.
     fn keep_books(&mut self) -> Duration {
         let moment = now();
         let troubled = self.troubles.sources.is_some();
-        match self.reporting.tick(&mut self.store, moment) {
+        let released = self.store.release(&self.rules, moment);
+        let ticked = released
+            .map_err(anyhow::Error::from)
+            .and_then(|next| Ok(self.reporting.tick(&mut self.store, moment)?.min(next.unwrap_or(u64::MAX))));
+        match ticked {
             Ok(until) => {
                 self.stale |= self.troubles.reporting.take().is_some();
                 let due = Duration::from_secs(until.saturating_sub(moment)).min(LONGEST_SLEEP);
@@ -279,9 +309,11 @@ impl Collector {
         let (waiting_calls, outbox, window_closes) = self.reporting.waiting(&self.store).unwrap_or_default();
         let none = SourceCounts::default();
         let counts_of = |feed: &Feed| counts.sources.iter().find(|source| source.path == feed.path()).unwrap_or(&none);
-        let sources = self.feeds.iter().map(|feed| feed.status(counts_of(feed))).collect();
+        let feeds = self.store.feeds().unwrap_or_default();
+        let files = self.feeds.iter().map(|feed| feed.status(counts_of(feed)));
+        let sources = files.chain(self.streams.status(&feeds)).map(|status| roster::complete(status, &feeds)).collect();
         let troubles = &self.troubles;
-        let troubles = [&troubles.recovered, &troubles.sources, &troubles.reporting];
+        let troubles = [&troubles.recovered, &troubles.sources, &troubles.streams, &troubles.reporting];
         CollectorStatus {
             sources,
             calls: counts.calls,
@@ -315,7 +347,7 @@ fn open_store(state: &StateDir) -> anyhow::Result<(Store, Option<String>)> {
 }
 
 fn paths(settings: &CollectorSettings) -> Vec<PathBuf> {
-    settings.pbx.source.iter().map(|Source::AsteriskCsv { path, .. }| path.clone()).collect()
+    settings.pbx.source.iter().filter_map(Source::path).map(Path::to_owned).collect()
 }
 
 /// Seconds since 1970 in UTC. A clock before 1970 counts as 1970.

@@ -338,14 +338,22 @@ pub struct CollectorStatus {
 /// What `demarc status` shows of a source.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SourceStatus {
-    /// As in the config file.
-    pub path: PathBuf,
+    /// Its kind, and where it lies: [`crate::settings::Source::name`].
+    pub name: String,
+    /// Whether it is a witness: the first source in the config file counts, and this one is heard where that missed a row.
+    pub witness: bool,
     /// Rows read.
     pub rows: u64,
     /// Rows that could not be understood.
     pub malformed: u64,
     /// Rows that were read twice.
     pub duplicates: u64,
+    /// Rows that another source had told of.
+    pub confirmed: u64,
+    /// Rows that count by this witness's word, since nobody else told of them.
+    pub rescued: u64,
+    /// Rows that ended before the source had a say.
+    pub left: u64,
     /// When the newest row was read: seconds since 1970 in UTC.
     pub last_read: Option<u64>,
     /// What is wrong and what the owner can do, in words.

@@ -4,10 +4,14 @@
 //! `asterisk_csv` (what the columns mean) → `zone` (when it was) → `leg` (a row, understood).
 
 pub mod asterisk_csv;
+pub mod format;
 pub mod leg;
 pub mod position;
 pub mod reader;
+pub mod record;
 pub mod scanner;
+pub mod source;
+pub mod stream;
 pub mod tail;
 pub mod uniqueid;
 pub mod wall;
@@ -16,9 +20,12 @@ pub mod whole;
 pub mod zone;
 pub mod zone_check;
 
+pub use format::Format;
 pub use leg::{Disposition, Leg, MalformedReason, Row};
 pub use position::{Mark, Position};
 pub use reader::RowReader;
+pub use record::{Entry, Record};
+pub use stream::{Outlet, Portion, Rows, Said};
 pub use tail::{Progress, Tail, TailError};
 pub use watch::Watch;
 pub use whole::Whole;

@@ -2,11 +2,14 @@
 
 pub mod edit;
 pub mod load;
+pub mod source;
 
 use std::path::PathBuf;
 
 use demarc_proto::WindowLength;
 use serde::{Deserialize, Serialize};
+
+pub use self::source::Source;
 
 /// Everything that an owner can set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,6 +60,9 @@ pub struct Pbx {
     /// where that is shorter.
     #[serde(default, with = "duration::optional", skip_serializing_if = "Option::is_none")]
     pub quiet: Option<std::time::Duration>,
+    /// How long a row of a further source waits for the first source to tell of it, before it counts.
+    #[serde(default = "default_patience", with = "duration")]
+    pub patience: std::time::Duration,
     /// What is dialled before an outside number, such as `9`.
     #[serde(default)]
     pub outside_line: String,
@@ -66,20 +72,6 @@ pub struct Pbx {
     /// Where call records come from.
     #[serde(default)]
     pub source: Vec<Source>,
-}
-
-/// Where call records come from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Source {
-    /// Asterisk's `cdr_csv`: `Master.csv` in any of its layouts.
-    AsteriskCsv {
-        /// The file.
-        path: PathBuf,
-        /// The zone of its times, by its IANA name; the machine's own where absent.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        timezone: Option<String>,
-    },
 }
 
 /// The tunnel to the vendor's hub.
@@ -234,6 +226,10 @@ fn default_logs() -> Vec<PathBuf> {
         .to_vec()
 }
 
+fn default_patience() -> std::time::Duration {
+    std::time::Duration::from_secs(60)
+}
+
 fn default_international() -> Vec<String> {
     ["+", "00", "011"].map(String::from).to_vec()
 }
@@ -263,6 +259,7 @@ impl Default for Pbx {
         Self {
             trunks: Vec::new(),
             quiet: None,
+            patience: default_patience(),
             outside_line: String::new(),
             international: default_international(),
             source: Vec::new(),

@@ -8,6 +8,7 @@
 mod commit;
 mod days;
 mod error;
+mod feeds;
 mod files;
 mod names;
 mod open;
@@ -18,6 +19,7 @@ mod settle;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::{
     cell::{Cell, RefCell},
@@ -31,14 +33,20 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 pub use self::{
     commit::Committed,
     error::StoreError,
+    feeds::{Enlisted, FeedCounts},
     files::{Known, head_of},
     pending::{Origin, Pending},
     read::{Counts, Quarantined, RollupRow, SourceCounts, Texts},
     settle::Reporting,
+    told::{Standing, Via},
 };
-use self::{error::Fault, names::NameTable};
+use self::{
+    error::Fault,
+    names::NameTable,
+    told::{Told, Verdict},
+};
 use crate::{
-    call::CallRules,
+    call::{CallRules, Identity},
     pbx::{Leg, MalformedReason, Position},
 };
 
@@ -64,6 +72,11 @@ pub struct Batch<'a> {
     store: &'a mut Store,
     rules: &'a CallRules,
     pending: Pending,
+    told: Told,
+    /// Where rows come from; nowhere that needs a comparison with other sources, where absent.
+    via: Option<Via>,
+    /// Why the batch is of no use.
+    failed: Option<StoreError>,
 }
 
 impl Store {
@@ -77,7 +90,8 @@ impl Store {
     /// # Errors
     /// None today: the store is touched at the commit only.
     pub fn batch<'a>(&'a mut self, rules: &'a CallRules) -> Result<Batch<'a>, StoreError> {
-        Ok(Batch { store: self, rules, pending: Pending::new(usize::MAX) })
+        let pending = Pending::new(usize::MAX);
+        Ok(Batch { store: self, rules, pending, told: Told::default(), via: None, failed: None })
     }
 
     /// A value of the small table of settings.
@@ -137,9 +151,25 @@ fn set(transaction: &Transaction<'_>, key: &str, value: &str) -> Result<(), Faul
 }
 
 impl Batch<'_> {
+    /// Says which source the rows from here on come from.
+    pub fn via(&mut self, via: Via) {
+        self.via = Some(via);
+    }
+
     /// Takes in a leg. If its call ends before `reportable_from` (seconds since 1970 in UTC), no report counts it.
     pub fn leg(&mut self, leg: &Leg<'_>, reportable_from: u64) {
-        self.pending.leg(leg, self.rules, reportable_from);
+        let Some(via) = self.via else { return self.pending.leg(leg, self.rules, reportable_from) };
+        let identity = Identity::of(leg);
+        match self.told.judge(self.store, &via, identity, leg.end) {
+            Ok(Verdict::Count) => self.pending.leg(leg, self.rules, reportable_from),
+            Ok(Verdict::Pass) => self.pending.told(),
+            Ok(Verdict::Hold { due, ordinal }) => {
+                self.pending.told();
+                let row = self.pending.call_of(leg, self.rules);
+                self.told.hold(&via, due, ordinal, identity, row, reportable_from);
+            }
+            Err(error) => self.failed = Some(error),
+        }
     }
 
     /// Counts a row that says no more than the one before it.
@@ -157,6 +187,23 @@ impl Batch<'_> {
         self.pending.position(Origin::Source(source.to_owned()), position);
     }
 
+    /// Says that the rows since the last such word came from that source, which is no file and was read so far by its own
+    /// words.
+    pub fn stream(&mut self, feed: i64, position: String) {
+        let counts = self.pending.close_part();
+        self.told.stream(feed, position, counts);
+    }
+
+    /// Remembers that a source has delivered the row of that name, which it may come upon again; `at` is the row's moment.
+    pub fn delivered(&mut self, feed: i64, row: u64, at: i64) {
+        self.told.delivered(feed, row, at);
+    }
+
+    /// Forgets the names of rows that were delivered with an earlier moment.
+    pub fn forget_delivered(&mut self, feed: i64, before: i64) {
+        self.told.forget_delivered(feed, before);
+    }
+
     /// How many rows the batch holds; they are kept in memory until the commit.
     pub fn rows(&self) -> u64 {
         self.pending.rows()
@@ -168,6 +215,9 @@ impl Batch<'_> {
     /// When the store cannot be written, or somebody else has read on in a source. Nothing of the batch is in the
     /// store then: read again from [`Store::source_position`].
     pub fn commit(mut self, now: u64) -> Result<Committed, StoreError> {
-        self.store.commit(&mut self.pending, now)
+        match self.failed {
+            Some(error) => Err(error),
+            None => self.store.commit_told(&mut self.pending, &self.told, now),
+        }
     }
 }

@@ -79,9 +79,8 @@ pub fn run(args: &ImportArgs, settings: &Settings) -> anyhow::Result<()> {
 /// The zone of a file: asked for, or that of the source beside which it lies, or of the first source.
 fn zone(args: &ImportArgs, settings: &Settings, path: &Path) -> anyhow::Result<Zone> {
     let sources = || {
-        settings.pbx.source.iter().map(|source| match source {
-            Source::AsteriskCsv { path, timezone } => (path, timezone.as_deref()),
-        })
+        let csv = settings.pbx.source.iter().filter(|source| matches!(source, Source::AsteriskCsv { .. }));
+        csv.filter_map(|source| Some((source.path()?, source.timezone())))
     };
     let directory = |path: &Path| path.canonicalize().ok().and_then(|path| path.parent().map(Path::to_owned));
     let here = directory(path);

@@ -1,20 +1,22 @@
-//! One source of call records on its way into the store.
+//! One followed file of call records on its way into the store.
 
 use std::path::{Path, PathBuf};
 
+use super::roster::Member;
 use crate::{
     call::CallRules,
     ipc::SourceStatus,
     pbx::{
+        Format,
         leg::Row,
         tail::{Tail, TailError},
-        zone::Zone,
     },
     store::{SourceCounts, Store, StoreError},
 };
 
-/// A source that is followed.
+/// A file that is followed.
 pub struct Feed {
+    member: Member,
     path: PathBuf,
     tail: Tail,
     /// The version of the imports that the tail knows of.
@@ -30,7 +32,7 @@ pub struct Feed {
 
 /// What became of a portion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Portion {
+pub struct Taken {
     /// Whether anything was read.
     pub moved: bool,
     /// Whether there is more to read at once.
@@ -53,11 +55,20 @@ impl Feed {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn open(path: &Path, zone: Zone, store: &Store) -> Result<Self, StoreError> {
+    pub fn open(member: Member, path: &Path, format: Box<dyn Format>, store: &Store) -> Result<Self, StoreError> {
         let position = store.source_position(path)?;
         let unheard_of = position.is_none();
-        let tail = Tail::new(path, zone, position);
-        Ok(Self { path: path.to_owned(), tail, imports: None, backlog: true, unheard_of, trouble: None, looked: false })
+        let tail = Tail::of(path, format, position);
+        Ok(Self {
+            member,
+            path: path.to_owned(),
+            tail,
+            imports: None,
+            backlog: true,
+            unheard_of,
+            trouble: None,
+            looked: false,
+        })
     }
 
     /// Whether another start could reach a file that this process may not open: one that came to its place since this
@@ -77,7 +88,7 @@ impl Feed {
     ///
     /// # Errors
     /// See [`FeedError`]. Nothing of the portion is in the store then, and it is read again.
-    pub fn pump(&mut self, store: &mut Store, rules: &CallRules, reportable_from: u64) -> Result<Portion, FeedError> {
+    pub fn pump(&mut self, store: &mut Store, rules: &CallRules, reportable_from: u64) -> Result<Taken, FeedError> {
         let from = if self.backlog { reportable_from } else { 0 };
         match self.take_portion(store, rules, from) {
             Ok(portion) => {
@@ -91,7 +102,7 @@ impl Feed {
             // An import has read on in the same files: go on behind it.
             Err(FeedError::Store(StoreError::Moved { .. })) => {
                 self.tail.go_back(store.source_position(&self.path)?);
-                Ok(Portion { moved: false, more: true })
+                Ok(Taken { moved: false, more: true })
             }
             Err(error) => {
                 self.trouble = Some(error.to_string());
@@ -103,13 +114,13 @@ impl Feed {
         }
     }
 
-    fn take_portion(&mut self, store: &mut Store, rules: &CallRules, from: u64) -> Result<Portion, FeedError> {
+    fn take_portion(&mut self, store: &mut Store, rules: &CallRules, from: u64) -> Result<Taken, FeedError> {
         if let Some((version, marks)) = store.imports(self.imports)? {
             self.tail.know(marks);
             self.imports = Some(version);
         }
         if self.unheard_of {
-            // Which file was found is stored before a row of it is. Were the daemon killed in the first portion and the
+            // Which file was found is stored before a row of it is read. Were the daemon killed in the first portion and the
             // file rotated before its next start, that start would otherwise know of the new file only.
             self.tail.look()?;
             let mut batch = store.batch(rules)?;
@@ -119,6 +130,7 @@ impl Feed {
         }
         let before = self.tail.position();
         let mut batch = store.batch(rules)?;
+        batch.via(self.member.via(super::now()));
         let progress = self.tail.poll(&mut |row| match row {
             Row::Leg(leg) => batch.leg(&leg, from),
             Row::Repeat => batch.repeat(),
@@ -130,30 +142,24 @@ impl Feed {
             batch.position(&self.path, &position);
             batch.commit(super::now())?;
         }
-        Ok(Portion { moved, more: progress.more })
+        Ok(Taken { moved, more: progress.more })
     }
 
     /// What `demarc status` shows of the source.
     pub fn status(&self, counts: &SourceCounts) -> SourceStatus {
         SourceStatus {
-            path: self.path.clone(),
             rows: counts.rows,
             malformed: counts.malformed,
             duplicates: counts.duplicates,
             last_read: counts.last_read,
             trouble: self.trouble.clone().or_else(|| self.tail.trouble()),
-            advice: advice(counts),
+            advice: self.member.advice(counts.rows, counts.unlinked),
+            ..self.member.status()
         }
     }
-}
 
-/// What the owner could set in Asterisk so that calls are grouped with certainty.
-fn advice(counts: &SourceCounts) -> Option<String> {
-    (counts.unlinked > 0).then(|| {
-        format!(
-            "{} of {} rows do not say which call they belong to, so that a call with several rows is counted several times; \
-             newcdrcolumns=yes and loguniqueid=yes in the [csv] section of cdr.conf mend that",
-            counts.unlinked, counts.rows
-        )
-    })
+    /// The source's place among the others.
+    pub fn member(&self) -> &Member {
+        &self.member
+    }
 }

@@ -137,7 +137,7 @@ pub fn collector(ground: &Ground, settings: &Settings) -> Profile {
     let mut grants = vec![Grant::new(state.collector(), Access::Own), Grant::new(state.outbox(), Access::Own)];
     grants.extend(devices());
     grants.extend(ZONES.iter().map(|path| Grant::new(path, Access::Read)));
-    for Source::AsteriskCsv { path, .. } in &settings.pbx.source {
+    for path in settings.pbx.source.iter().filter_map(Source::path) {
         grants.extend(records(path, ground, settings));
     }
     let mut profile = profile(Subject::Collector, ground, settings, grants, Vec::new());
@@ -162,7 +162,7 @@ pub fn link(ground: &Ground, settings: &Settings, config: &Path, port: u16) -> P
     profile.ports = Some(vec![port]);
     profile.forbidden = forbidden_to_roles(ground, &state);
     profile.forbidden.extend([state.store(), state.ledger(), config.to_owned()]);
-    profile.forbidden.extend(settings.pbx.source.iter().map(|Source::AsteriskCsv { path, .. }| path.clone()));
+    profile.forbidden.extend(settings.pbx.source.iter().filter_map(Source::path).map(Path::to_owned));
     profile
 }
 
@@ -247,7 +247,7 @@ fn files_replaced_by_rename(settings: &Settings, config: &Path) -> Vec<(PathBuf,
     {
         files.push((real, "config file"));
     }
-    files.extend(settings.pbx.source.iter().map(|Source::AsteriskCsv { path, .. }| (path.clone(), "call record file")));
+    files.extend(settings.pbx.source.iter().filter_map(Source::path).map(|path| (path.to_owned(), "call record file")));
     if is_open(settings) {
         let logs = settings.support.logs.iter().filter(|path| path.parent().is_some_and(Path::is_dir));
         files.extend(logs.map(|path| (path.clone(), "log file")));

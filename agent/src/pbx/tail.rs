@@ -23,6 +23,7 @@ use self::{
     survey::{Survey, directory_of, modified},
 };
 use super::{
+    format::Format,
     leg::Row,
     position::{Mark, Position},
     reader::{RowReader, Taken},
@@ -46,7 +47,7 @@ const MOVES: u32 = 64;
 /// [`Tail::position`], and goes back with [`Tail::go_back`] to the stored position where that failed.
 pub struct Tail {
     path: PathBuf,
-    reader: RowReader,
+    reader: Box<dyn Format>,
     current: Option<OpenFile>,
     /// Whether a row of `current` was delivered, or it is certain that nothing is to be read before it.
     settled: bool,
@@ -92,11 +93,16 @@ enum Reading {
 }
 
 impl Tail {
-    /// Follows the file at `path` from there on; from its beginning where there is no position yet.
+    /// Follows a file of Asterisk's `cdr_csv`, its times in that zone: see [`Tail::of`].
     pub fn new(path: impl Into<PathBuf>, zone: Zone, position: Option<Position>) -> Self {
+        Self::of(path, Box::new(RowReader::new(zone)), position)
+    }
+
+    /// Follows the file at `path` from there on; from its beginning where there is no position yet.
+    pub fn of(path: impl Into<PathBuf>, format: Box<dyn Format>, position: Option<Position>) -> Self {
         let mut tail = Self {
             path: path.into(),
-            reader: RowReader::new(zone),
+            reader: format,
             current: None,
             settled: false,
             empty_since: None,
@@ -284,7 +290,7 @@ impl Tail {
         while let Some(older) = self.older.get_mut(place) {
             let limit = self.rows.saturating_sub(progress.rows);
             let look = older
-                .read(&mut self.reader, &mut self.buffer, limit, sink)
+                .read(&mut *self.reader, &mut self.buffer, limit, sink)
                 .map_err(|error| TailError::from_io(&self.path, "read", error))?;
             count(progress, look.taken);
             progress.more |= look.more;
@@ -378,7 +384,7 @@ impl Tail {
         while self.older.len() > OLDER
             && let Some(older) = self.older.pop()
         {
-            let closed = older.close(&mut self.reader, &mut self.buffer, sink);
+            let closed = older.close(&mut *self.reader, &mut self.buffer, sink);
             count(progress, closed.map_err(|error| TailError::from_io(&self.path, "read", error))?);
         }
         Ok(true)

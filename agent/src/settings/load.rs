@@ -144,7 +144,7 @@ fn parse(file: &Path, text: &str) -> Result<Settings, LoadError> {
 /// A relative path counts from the directory in which the program was started.
 fn make_absolute(settings: &mut Settings) -> io::Result<()> {
     settings.state_dir = std::path::absolute(&settings.state_dir)?;
-    for super::Source::AsteriskCsv { path, .. } in &mut settings.pbx.source {
+    for path in settings.pbx.source.iter_mut().filter_map(super::Source::path_mut) {
         *path = std::path::absolute(&*path)?;
     }
     for path in &mut settings.recordings.paths {

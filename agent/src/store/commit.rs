@@ -12,6 +12,7 @@ use super::{
     pending::{MAX_QUARANTINED, Open, RowCounts, Stored, is_never_reported},
     read::keys,
     settle::prune,
+    told::Told,
 };
 use crate::call::{Call, CallKey, Figures, Place};
 
@@ -53,6 +54,16 @@ impl Store {
     /// # Errors
     /// As for [`super::Batch::commit`]; what is pending is of no use any more then.
     pub fn commit(&mut self, pending: &mut Pending, now: u64) -> Result<Committed, StoreError> {
+        self.commit_told(pending, &Told::default(), now)
+    }
+
+    /// Writes all of it in one transaction, with what sources have told of, and empties it.
+    pub(super) fn commit_told(
+        &mut self,
+        pending: &mut Pending,
+        told: &Told,
+        now: u64,
+    ) -> Result<Committed, StoreError> {
         let mut names = std::mem::take(&mut self.names);
         let seen = Seen { positions: self.expected.borrow().clone(), imports: self.imports.get() };
         let result = self.transact(|transaction| {
@@ -63,6 +74,7 @@ impl Store {
             let committed = work.calls(pending)?;
             let positions = files::write(transaction, pending, &seen, work.now)?;
             work.quarantine(pending)?;
+            told.write(transaction, sql(now))?;
             if pending.stored.is_some() {
                 prune(transaction, now)?;
             }

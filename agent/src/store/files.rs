@@ -218,11 +218,11 @@ fn write_source(
         .execute((
             path.as_os_str().as_bytes(),
             text(position),
-            sql(counts.rows),
+            sql(counts.read()),
             sql(counts.malformed),
             sql(counts.duplicates),
             sql(counts.unlinked),
-            if counts.rows > 0 { now } else { 0 },
+            if counts.read() > 0 { now } else { 0 },
         ))?;
     Ok(())
 }
@@ -285,7 +285,7 @@ fn remember(transaction: &Transaction<'_>, position: &Position, imported: bool, 
     Ok(())
 }
 
-fn stored_of_source(connection: &Connection, path: &Path) -> rusqlite::Result<Option<String>> {
+pub(super) fn stored_of_source(connection: &Connection, path: &Path) -> rusqlite::Result<Option<String>> {
     connection
         .prepare_cached("SELECT position FROM source WHERE path = ?1")?
         .query_row([path.as_os_str().as_bytes()], |row| row.get(0))

@@ -85,6 +85,8 @@ pub(super) struct RowCounts {
     pub(super) malformed: u64,
     pub(super) duplicates: u64,
     pub(super) unlinked: u64,
+    /// Rows that count by another source's word, if at all.
+    pub(super) told: u64,
 }
 
 impl Pending {
@@ -132,6 +134,36 @@ impl Pending {
         self.make_room();
     }
 
+    /// Counts a row that another source has told of, or may yet tell of.
+    pub(super) fn told(&mut self) {
+        self.current.told += 1;
+    }
+
+    /// The call that a leg is on its own, and the call that it belongs to.
+    pub(super) fn call_of(&mut self, leg: &Leg<'_>, rules: &CallRules) -> (Option<CallKey>, Call) {
+        (CallKey::of(leg), Call::of(leg, rules, &mut self.names))
+    }
+
+    /// Takes in a call, or part of one, that was put together before.
+    pub(super) fn call(&mut self, key: Option<CallKey>, call: Call, not_before: u64) {
+        self.current.rows += 1;
+        let Some(key) = key else { return self.singles.push((call, not_before)) };
+        match self.young.get_mut(&key) {
+            Some(open) => self.current.duplicates += open.take_in(&call, not_before),
+            None => {
+                let part = self.parts.len();
+                self.young.insert(key, Box::new(Open { call, not_before, part }));
+            }
+        }
+    }
+
+    /// The counts of the rows since the last part, which come from no file.
+    pub(super) fn close_part(&mut self) -> RowCounts {
+        let counts = std::mem::take(&mut self.current);
+        self.total.add(&counts);
+        counts
+    }
+
     /// Counts a row that says no more than the one before it.
     pub fn repeat(&mut self) {
         self.current.rows += 1;
@@ -150,8 +182,7 @@ impl Pending {
 
     /// Says where the rows since the last such word came from, and how far that was read.
     pub fn position(&mut self, origin: Origin, position: &Position) {
-        let counts = std::mem::take(&mut self.current);
-        self.total.add(&counts);
+        let counts = self.close_part();
         self.parts.push(Part { origin, position: position.clone(), counts });
     }
 
@@ -215,11 +246,17 @@ impl Open {
 }
 
 impl RowCounts {
+    /// All rows that came from the source, whoever's word they count by.
+    pub(super) fn read(&self) -> u64 {
+        self.rows + self.told
+    }
+
     pub(super) fn add(&mut self, other: &Self) {
         self.rows += other.rows;
         self.malformed += other.malformed;
         self.duplicates += other.duplicates;
         self.unlinked += other.unlinked;
+        self.told += other.told;
     }
 }
 

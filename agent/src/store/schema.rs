@@ -7,7 +7,8 @@ const APPLICATION: i64 = 0x444d_5243;
 
 /// One step a version: a store at version `n` has had the first `n` of them. Steps that have been released
 /// are never changed.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
     -- What the collector keeps of its own state.
     CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
@@ -80,7 +81,40 @@ const STEPS: &[&str] = &["
         second INTEGER NOT NULL, change INTEGER NOT NULL,
         PRIMARY KEY (window_start, window_seconds, second)
     ) WITHOUT ROWID;
-"];
+",
+    "
+    -- The sources: of files, how far they were read stands in `source`.
+    CREATE TABLE feed (
+        number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
+        since INTEGER NOT NULL,                -- rows that ended before are left to the sources of then
+        position TEXT,                         -- of a source that is no file, in its own words
+        rows INTEGER NOT NULL DEFAULT 0, malformed INTEGER NOT NULL DEFAULT 0,
+        duplicates INTEGER NOT NULL DEFAULT 0, unlinked INTEGER NOT NULL DEFAULT 0,
+        confirmed INTEGER NOT NULL DEFAULT 0,  -- rows that another source had told of
+        rescued INTEGER NOT NULL DEFAULT 0,    -- rows that count by this witness's word
+        earlier INTEGER NOT NULL DEFAULT 0,    -- rows that ended before `since`
+        last_read INTEGER NOT NULL DEFAULT 0
+    );
+
+    -- Rows that a source has delivered and may come upon again, by its own names for them.
+    CREATE TABLE delivered (
+        feed INTEGER NOT NULL, row INTEGER NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (feed, row)
+    ) WITHOUT ROWID;
+
+    -- How often each source has told of rows of an identity; as source 0, how often they were counted.
+    CREATE TABLE sighting (
+        identity INTEGER NOT NULL, feed INTEGER NOT NULL, times INTEGER NOT NULL, at INTEGER NOT NULL,
+        PRIMARY KEY (identity, feed)
+    ) WITHOUT ROWID;
+
+    -- Rows of witnesses that wait for a better source to tell of them.
+    CREATE TABLE held (
+        id INTEGER PRIMARY KEY, due INTEGER NOT NULL, identity INTEGER NOT NULL, feed INTEGER NOT NULL,
+        ordinal INTEGER NOT NULL, key BLOB, state BLOB NOT NULL, not_before INTEGER NOT NULL
+    );
+    CREATE INDEX held_by_due ON held (due);
+",
+];
 
 /// The version that this program writes.
 pub(super) const KNOWN: i64 = STEPS.len() as i64;

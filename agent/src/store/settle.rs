@@ -175,6 +175,7 @@ impl Reporting {
 pub(super) fn prune(transaction: &Transaction<'_>, now: u64) -> Result<(), Fault> {
     let oldest = sql(now).saturating_sub(FORGET_AFTER);
     transaction.execute("DELETE FROM call WHERE status IN (1, 2) AND touched < ?1", [oldest])?;
+    super::told::prune(transaction, sql(now))?;
     let count: i64 = transaction.query_row("SELECT count(*) FROM call", [], |row| row.get(0))?;
     if count > MAX_CALLS {
         transaction.execute(

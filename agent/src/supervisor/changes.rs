@@ -1,6 +1,9 @@
 //! What follows when the owner changes something: read, checked, told to the roles, and confirmed.
 
-use std::time::{Instant, SystemTime};
+use std::{
+    path::Path,
+    time::{Instant, SystemTime},
+};
 
 use tokio::sync::oneshot;
 
@@ -84,7 +87,7 @@ impl Supervisor {
 
     fn take(&mut self, loaded: Loaded, now: Instant) {
         let paths = |loaded: &Loaded| {
-            let source = |Source::AsteriskCsv { path, .. }: &Source| path.clone();
+            let source = |source: &Source| source.path().map(Path::to_owned);
             loaded.settings.pbx.source.iter().map(source).collect::<Vec<_>>()
         };
         let moved = paths(&loaded) != paths(&self.loaded);

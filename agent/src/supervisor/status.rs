@@ -53,7 +53,7 @@ impl Supervisor {
             }
             return notices;
         }
-        for Source::AsteriskCsv { path, .. } in &settings.pbx.source {
+        for path in settings.pbx.source.iter().filter_map(Source::path) {
             let Some(directory) = path.parent() else { continue };
             if !covers(&self.granted, directory) {
                 let directory = directory.display();

@@ -186,7 +186,7 @@ impl Stage {
 
     fn collector(&self, attempts: &mut Attempts) {
         for path in self.sources().filter(|path| path.exists()) {
-            attempts.push(("read call records".to_owned(), Attempt::Read(path.clone()), Expected::Allowed));
+            attempts.push(("read call records".to_owned(), Attempt::Read(path.to_owned()), Expected::Allowed));
         }
         let own = Attempt::List(self.state.collector());
         attempts.push(("look into its own directory".to_owned(), own, Expected::Allowed));
@@ -218,7 +218,7 @@ impl Stage {
         attempts.push(("look up a name".to_owned(), name, Expected::Allowed));
         let mut refused = |what: &str, attempt| attempts.push((what.to_owned(), attempt, Expected::Refused));
         for path in self.sources().filter(|path| path.exists()) {
-            refused("read call records", Attempt::Read(path.clone()));
+            refused("read call records", Attempt::Read(path.to_owned()));
         }
         for directory in self.sources().filter_map(|path| path.parent()) {
             refused("list the directory of the call records", Attempt::List(directory.to_owned()));
@@ -242,8 +242,8 @@ impl Stage {
         }
     }
 
-    fn sources(&self) -> impl Iterator<Item = &PathBuf> {
-        self.settings.pbx.source.iter().map(|Source::AsteriskCsv { path, .. }| path)
+    fn sources(&self) -> impl Iterator<Item = &Path> {
+        self.settings.pbx.source.iter().filter_map(Source::followed)
     }
 
     fn room(&self) -> &Path {

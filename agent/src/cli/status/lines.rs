@@ -160,8 +160,9 @@ fn support(screen: &mut Screen, support: &SupportStatus) {
 
 fn source(screen: &mut Screen, source: &SourceStatus, clock: &Clock) {
     let mut text = format!(
-        "{}: {} rows, {} malformed, {} read twice",
-        source.path.display(),
+        "{}{}: {} rows, {} malformed, {} read twice",
+        source.name,
+        if source.witness { " (witness)" } else { "" },
         source.rows,
         source.malformed,
         source.duplicates
@@ -169,6 +170,9 @@ fn source(screen: &mut Screen, source: &SourceStatus, clock: &Clock) {
     match source.last_read {
         Some(last) => drop(write!(text, ", the newest read {}", clock.show(last))),
         None => text.push_str(", none read yet"),
+    }
+    if source.confirmed + source.rescued > 0 {
+        let _ = write!(text, "; {} told of by others too, {} by it alone", source.confirmed, source.rescued);
     }
     screen.line("sources", text);
     source.trouble.iter().for_each(|trouble| screen.line("sources", format!("  {trouble}")));
@@ -270,7 +274,7 @@ mod tests {
     #[test]
     fn everything_on_one_screen() {
         let source = SourceStatus {
-            path: "/var/log/asterisk/cdr-csv/Master.csv".into(),
+            name: "asterisk-csv /var/log/asterisk/cdr-csv/Master.csv".to_owned(),
             rows: 1200,
             malformed: 2,
             advice: Some("Set loguniqueid=yes in cdr.conf.".to_owned()),

@@ -118,7 +118,7 @@ pub fn session(ground: &Ground, settings: &Settings, scope: Scope, scratch: &Pat
     profile.best_effort &= !is_strict;
     profile.ports = Some(ports);
     profile.forbidden = forbidden(ground, &state);
-    let sources = settings.pbx.source.iter().map(|Source::AsteriskCsv { path, .. }| path.clone());
+    let sources = settings.pbx.source.iter().filter_map(Source::path).map(Path::to_owned);
     // The owner may have named a file of call records as a log.
     profile.forbidden.extend(sources.filter(|path| !covers(&profile.grants, path)));
     Ok(profile)

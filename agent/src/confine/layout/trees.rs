@@ -41,7 +41,7 @@ pub struct Shut(Vec<PathBuf>);
 impl Shut {
     /// Recordings, what is ours, and call records; as they really lie.
     pub(super) fn survey(settings: &Settings, config: &Path) -> Self {
-        let sources = settings.pbx.source.iter().map(|Source::AsteriskCsv { path, .. }| path.clone());
+        let sources = settings.pbx.source.iter().filter_map(Source::path).map(Path::to_owned);
         let ours = [settings.state_dir.clone(), config.to_owned()].into_iter().chain(sources);
         // A link that leads to one of them is not to be followed by way of its own tree either.
         Self(recordings(settings).chain(ours.filter_map(|path| fs::canonicalize(path).ok())).collect())

@@ -4,10 +4,7 @@
 use std::io;
 
 use super::{
-    super::{
-        leg::Row,
-        reader::{RowReader, Taken},
-    },
+    super::{format::Format, leg::Row, reader::Taken},
     open::OpenFile,
 };
 
@@ -35,7 +32,7 @@ impl Older {
     /// Delivers at most `limit` rows that came late.
     pub(super) fn read(
         &mut self,
-        reader: &mut RowReader,
+        reader: &mut dyn Format,
         buffer: &mut [u8],
         limit: u64,
         sink: &mut dyn FnMut(Row<'_>),
@@ -75,7 +72,7 @@ impl Older {
     /// Closes it. A row that it holds the beginning of will never be finished.
     pub(super) fn close(
         self,
-        reader: &mut RowReader,
+        reader: &mut dyn Format,
         buffer: &mut [u8],
         sink: &mut dyn FnMut(Row<'_>),
     ) -> io::Result<Taken> {

@@ -5,10 +5,7 @@ use std::time::Duration;
 use jiff::tz::TimeZoneDatabase;
 use russh::keys::{Algorithm, PublicKey};
 
-use crate::{
-    link::proxy::Proxy,
-    settings::{Settings, Source},
-};
+use crate::{link::proxy::Proxy, settings::Settings};
 
 /// A value that makes no sense.
 #[derive(Debug, PartialEq, Eq)]
@@ -70,21 +67,22 @@ pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
     }
     let mut seen = Vec::new();
     for (occurrence, source) in settings.pbx.source.iter().enumerate() {
-        let Source::AsteriskCsv { path, timezone } = source;
-        if path.file_name().is_none() {
-            let problem = "this names no file".to_owned();
-            return Err(Fault { key: "pbx.source.path", occurrence, problem });
+        let before = &settings.pbx.source[..occurrence];
+        if let Some(path) = source.path() {
+            let occurrence = before.iter().filter(|source| source.path().is_some()).count();
+            let fault = |problem: &str| Err(Fault { key: "pbx.source.path", occurrence, problem: problem.to_owned() });
+            if path.file_name().is_none() {
+                return fault("this names no file");
+            }
+            if seen.contains(&path) {
+                return fault("two sources read the same file; every call would be counted twice");
+            }
+            seen.push(path);
         }
-        if seen.contains(&path) {
-            let problem = "two sources read the same file; every call would be counted twice".to_owned();
-            return Err(Fault { key: "pbx.source.path", occurrence, problem });
-        }
-        seen.push(path);
-        if let Some(zone) = timezone
+        if let Some(zone) = source.timezone()
             && TimeZoneDatabase::bundled().get(zone).is_err()
         {
-            let before = &settings.pbx.source[..occurrence];
-            let occurrence = before.iter().filter(|Source::AsteriskCsv { timezone, .. }| timezone.is_some()).count();
+            let occurrence = before.iter().filter(|source| source.timezone().is_some()).count();
             let problem = "no time zone has this name; allowed is an IANA name, such as \"Europe/Berlin\"".to_owned();
             return Err(Fault { key: "pbx.source.timezone", occurrence, problem });
         }

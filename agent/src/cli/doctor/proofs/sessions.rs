@@ -54,7 +54,7 @@ pub(super) fn attempts(stage: &Stage, profile: &Profile, attempts: &mut Attempts
     }
     refused("list recordings of sessions", Attempt::List(state.session_recordings()));
     for path in stage.sources().filter(|path| path.exists() && !covers(&profile.grants, path)) {
-        refused("read call records", Attempt::Read(path.clone()));
+        refused("read call records", Attempt::Read(path.to_owned()));
     }
     refused("list the directory of a recording", Attempt::List(stage.room().join("monitor")));
     refused("be told of new recordings", Attempt::Reach(Reach::Watch(stage.room().join("monitor"))));

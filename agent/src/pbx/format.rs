@@ -1,0 +1,41 @@
+//! What the bytes of a followed file mean: one implementation a format.
+
+use super::{
+    leg::Row,
+    reader::{RowReader, Taken},
+};
+
+/// Turns the bytes of a file into rows, and keeps nothing of the file itself but what the next row needs.
+pub trait Format: Send {
+    /// Delivers at most `limit` rows from the start of the buffer. What is left then is the beginning of a row, or nothing;
+    /// where `whole` says that nothing follows, it is delivered too. A buffer of
+    /// [`MAX_RECORD`](super::scanner::MAX_RECORD) bytes always yields something.
+    fn read(&mut self, buffer: &[u8], whole: bool, limit: u64, sink: &mut dyn FnMut(Row<'_>)) -> Taken;
+
+    /// What the next row needs to know of the rows before it: the last end, and the last row that may come twice.
+    fn memory(&self) -> (Option<i64>, Option<u64>);
+
+    /// Goes on with that memory.
+    fn remember(&mut self, memory: (Option<i64>, Option<u64>));
+
+    /// What looks wrong with the rows, in words.
+    fn trouble(&self) -> Option<String>;
+}
+
+impl Format for RowReader {
+    fn read(&mut self, buffer: &[u8], whole: bool, limit: u64, sink: &mut dyn FnMut(Row<'_>)) -> Taken {
+        self.read(buffer, whole, limit, sink)
+    }
+
+    fn memory(&self) -> (Option<i64>, Option<u64>) {
+        self.memory()
+    }
+
+    fn remember(&mut self, memory: (Option<i64>, Option<u64>)) {
+        self.remember(memory);
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.trouble()
+    }
+}

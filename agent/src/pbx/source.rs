@@ -1,0 +1,30 @@
+//! From the settings of a source to what reads it.
+
+use tokio::task::JoinHandle;
+
+use super::{format::Format, reader::RowReader, stream::Outlet, zone::Zone};
+use crate::settings::Source;
+
+/// Where a source that is no followed file begins.
+#[derive(Clone, Debug, Default)]
+pub struct Start {
+    /// Where it stopped last, in its own words.
+    pub position: Option<String>,
+    /// What it has delivered and may come upon again: its own names for the rows, with the moment of each.
+    pub delivered: Vec<(u64, i64)>,
+    /// Rows that ended before are not wanted: seconds since 1970 in UTC.
+    pub since: i64,
+}
+
+/// What the bytes of a followed file mean; none for a source that is no such file.
+pub fn format(source: &Source, zone: Zone) -> Option<Box<dyn Format>> {
+    match source {
+        Source::AsteriskCsv { .. } => Some(Box::new(RowReader::new(zone))),
+        _ => None,
+    }
+}
+
+/// Starts the task that reads a source which is no followed file.
+pub fn begin(_source: &Source, _zone: Zone, _start: Start, _outlet: Outlet) -> Option<JoinHandle<()>> {
+    None
+}
