@@ -325,7 +325,7 @@ mod tests {
             stats       uploads are on, by stats.upload in the config file
                         waiting: 12 calls; in the outbox: 1 report; the window closes 2026-11-22 01:00:00 UTC
             support     nobody can get in: no grant is live
-            sources     /var/log/asterisk/cdr-csv/Master.csv: 1200 rows, 2 malformed, 0 read twice, the newest read 2026-11-22 00:56:40 UTC
+            sources     asterisk-csv /var/log/asterisk/cdr-csv/Master.csv: 1200 rows, 2 malformed, 0 read twice, the newest read 2026-11-22 00:56:40 UTC
                           Set loguniqueid=yes in cdr.conf.
             calls       700 counted, 2 rows in quarantine
             recordings  recordings in 1 place; 17 attempts to open what must stay shut were refused

@@ -44,7 +44,8 @@ async fn the_owner_ends_a_session_at_once_and_nothing_runs_on() {
     live.orders.as_mut().unwrap().send(&ToSession::End { end: End::Revoked }).await.unwrap();
     heard.until(&mut channel, "The customer ended this session.").await;
     let (report, site) = live.report().await;
-    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+    // What the owner is promised.
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     assert_eq!(report.end, End::Revoked);
     assert!(site.marks().trim_end().ends_with("end: the owner ended it"));
     let _ = std::fs::remove_file(&mark);
