@@ -7,6 +7,7 @@ pub mod cli;
 pub mod collector;
 pub mod confine;
 pub mod control;
+pub mod detect;
 pub mod gate;
 pub mod import;
 pub mod ipc;
