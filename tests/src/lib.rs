@@ -14,6 +14,7 @@ pub mod hostile_agent;
 pub mod hostile_hub;
 pub mod http_proxy;
 pub mod hub;
+pub mod lab;
 pub mod machine;
 pub mod oracle;
 pub mod process;
