@@ -19,4 +19,5 @@ mod pipeline;
 mod proxied;
 mod real_asterisk;
 mod records;
+mod sources;
 mod support;

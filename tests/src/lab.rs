@@ -47,7 +47,12 @@ mod rows;
 mod scenario;
 mod zone;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Mutex, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Mutex,
+    time::Duration,
+};
 
 use tempfile::TempDir;
 
@@ -214,6 +219,19 @@ impl Lab {
     /// Asterisk's process, for measurements.
     pub fn asterisk_pid(&self) -> i32 {
         self.pbx.daemon.pid()
+    }
+
+    /// A root directory in which this PBX seems to be installed as usual; its files are the real ones.
+    pub fn image(&self) -> TempDir {
+        let root = tempfile::Builder::new().prefix("demarc-image-").tempdir().unwrap();
+        let place = |path: &Path| root.path().join(path.strip_prefix("/").unwrap());
+        let (settings, own) = (place(Path::new("/etc/asterisk")), place(&self.pbx.directory));
+        for directory in [&settings, own.parent().unwrap()] {
+            std::fs::create_dir_all(directory).unwrap();
+        }
+        std::fs::copy(self.pbx.directory.join("etc/asterisk.conf"), settings.join("asterisk.conf")).unwrap();
+        std::os::unix::fs::symlink(&self.pbx.directory, own).unwrap();
+        root
     }
 
     /// A command of Asterisk's own console; what it answers.
