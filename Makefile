@@ -13,6 +13,7 @@ demo:
 test:
 	./deploy/lab/asterisk fetch
 	./deploy/lab/openssh fetch
+	./deploy/lab/chromium fetch
 	cargo test --workspace
 
 bench:

@@ -5,6 +5,7 @@
 
 pub mod asterisk;
 pub mod authority;
+pub mod browser;
 pub mod cdr;
 pub mod clock;
 pub mod data;
@@ -16,6 +17,7 @@ pub mod http_proxy;
 pub mod hub;
 pub mod machine;
 pub mod oracle;
+pub mod page;
 pub mod process;
 pub mod programs;
 pub mod relay;
