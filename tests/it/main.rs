@@ -5,6 +5,7 @@
 
 mod browser;
 mod canaries;
+mod cgroups;
 mod config;
 mod confinement;
 mod controls;

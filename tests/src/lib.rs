@@ -7,6 +7,7 @@ pub mod asterisk;
 pub mod authority;
 pub mod browser;
 pub mod cdr;
+pub mod cgroup;
 pub mod clock;
 pub mod data;
 pub mod desk;
