@@ -21,4 +21,5 @@ mod pipeline;
 mod proxied;
 mod real_asterisk;
 mod records;
+mod stalled;
 mod support;
