@@ -30,7 +30,9 @@ fn opened() -> (HostileHub, Desk, Site) {
 
 /// A ProxyCommand that leads to an address: what a hub's own relay would be.
 fn by(address: std::net::SocketAddr) -> String {
-    format!("bash -c 'exec 3<>/dev/tcp/{}/{}; cat <&3 & cat >&3; kill $!'", address.ip(), address.port())
+    let (host, port) = (address.ip(), address.port());
+    // ssh hangs up on it at its end, and nothing of it may hold the connection open then.
+    format!("bash -c 'exec 3<>/dev/tcp/{host}/{port}; cat <&3 & trap \"kill $!\" EXIT HUP; cat >&3'")
 }
 
 #[test]
@@ -105,6 +107,29 @@ fn what_it_relays_it_can_neither_repeat_nor_change() {
     let cast = recorded(&site, session["session"].as_str().unwrap(), "m");
     assert!(cast.contains("echo one"));
     assert!(!bytes.windows(8).any(|window| window == b"echo one"));
+}
+
+#[test]
+fn it_cannot_come_in_itself_whatever_it_certifies() {
+    let (hub, desk, site) = opened();
+    let grant = allow(&site, "5m", "shell");
+    let (address, _) = hub.relay(&grant);
+    let proper = Wish::proper(&grant);
+    // By an authority of its own, and by what the true one certified for a host.
+    for wish in [Wish { authority: "of-the-hub".into(), ..proper.clone() }, Wish { host: true, ..proper.clone() }] {
+        let options = if wish.host { Vec::new() } else { wish.options.clone() };
+        let key = desk.engineer("eve", &Wish { options, ..wish });
+        let refused = process::run(desk.ssh_by(&by(address), &key).args(["site-one", "id"]), LIMIT);
+        assert!(refused.code == Some(255) && refused.stdout.is_empty(), "{refused:?}");
+        let session = last_session(&site);
+        assert!(session["report"]["engineer"].is_null(), "{session}");
+        assert_eq!(session["report"]["commands"], serde_json::json!([]), "{session}");
+    }
+    // By the same way the right one comes in.
+    let (address, _) = hub.relay(&grant);
+    let key = desk.engineer("ada", &proper);
+    let told = process::run(desk.ssh_by(&by(address), &key).args(["site-one", "echo in"]), LIMIT);
+    assert_eq!(told.stdout, "in\n", "{told:?}");
 }
 
 #[test]

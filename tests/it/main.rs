@@ -23,3 +23,4 @@ mod real_asterisk;
 mod records;
 mod stalled;
 mod support;
+mod watched;
