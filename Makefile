@@ -15,6 +15,7 @@ test:
 	DEMARC_LAB_SUITE=bullseye ./deploy/lab/asterisk fetch
 	./deploy/lab/tools fetch
 	./deploy/lab/openssh fetch
+	./deploy/lab/chromium fetch
 	cargo test --workspace
 
 bench:

@@ -223,6 +223,8 @@ pub struct SessionSettings {
     pub authorities: Vec<String>,
     /// What confines the worker: it stands in the recording.
     pub confined: Confined,
+    /// Which cgroup the session has, in words, if it has one: it stands in the recording, too.
+    pub cgroup: Option<String>,
     /// What confines the shell, and each command, in the scope `shell`: see [`crate::confine::shell::prepare`].
     pub programs: Option<Profile>,
     /// The one directory where the session may write.

@@ -3,6 +3,7 @@
 //! Data flows one way: `pbx` → `call` → `store` → `tally` → `gate` → `outbox` → `link`. ARCHITECTURE.md has the map.
 
 pub mod call;
+pub mod cgroup;
 pub mod cli;
 pub mod collector;
 pub mod confine;

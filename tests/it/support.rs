@@ -188,6 +188,8 @@ fn the_owner_ends_it_within_a_second_and_time_ends_it_to_the_second() {
     let lasted = granted.elapsed();
     assert!((5.0..8.0).contains(&lasted.as_secs_f64()), "{lasted:?}");
     assert_eq!(last_session(&site)["end"], "expired");
+    let refused = desk.run(&hub, &key, &["echo", "again"]);
+    assert!(refused.code == Some(255) && refused.stderr.contains("there is no live grant"), "{refused:?}");
 
     let third = allow(&site, "5m", "shell");
     let key = desk.engineer("ada", &Wish::proper(&third));

@@ -5,7 +5,9 @@
 
 pub mod asterisk;
 pub mod authority;
+pub mod browser;
 pub mod cdr;
+pub mod cgroup;
 pub mod clock;
 pub mod data;
 pub mod desk;
@@ -17,6 +19,7 @@ pub mod hub;
 pub mod lab;
 pub mod machine;
 pub mod oracle;
+pub mod page;
 pub mod process;
 pub mod programs;
 pub mod relay;

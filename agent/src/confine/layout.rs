@@ -53,6 +53,8 @@ pub struct Ground {
     pub system: Vec<Grant>,
     /// The files in `/etc` that everybody may read, for sessions.
     pub etc: Vec<Grant>,
+    /// Where the supervisor makes the cgroups of sessions, if it can.
+    pub cgroups: Vec<Grant>,
 }
 
 impl Ground {

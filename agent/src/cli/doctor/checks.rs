@@ -266,5 +266,11 @@ fn support(loaded: &Loaded, state: &StateDir, ground: &Ground) -> Vec<Check> {
         let detail = format!("Support can be let in by a grant, and is confined then: {}.", open.join(", "));
         checks.insert(0, check("support", State::Good, detail));
     }
+    // Its own cgroup is another one than the daemon's.
+    if let Ok(Answer::Support(support)) = client::ask(&state.control_socket(), Request::Support) {
+        let good = |cgroup| check("support", State::Good, format!("Each session gets {cgroup}."));
+        let none = |why| check("support", State::Warning, format!("Sessions get no cgroup of their own: {why}."));
+        checks.extend(support.cgroup.map(good).into_iter().chain(support.no_cgroup.map(none)));
+    }
     checks
 }

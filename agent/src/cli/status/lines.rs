@@ -152,6 +152,10 @@ fn support(screen: &mut Screen, support: &SupportStatus) {
         (None, grants) => screen
             .line("support", format!("MAY COME IN: {} (`demarc support list`)", count(grants as u64, "live grant"))),
     }
+    if support.closed.is_none() {
+        support.cgroup.iter().for_each(|cgroup| screen.line("support", format!("each session gets {cgroup}")));
+        support.no_cgroup.iter().for_each(|why| screen.line("support", format!("sessions get no cgroup: {why}")));
+    }
     for live in &support.sessions {
         let who = live.engineer.as_deref().unwrap_or("somebody who has not shown a certificate yet");
         screen.line("support", format!("session {} of {who} RUNS; `demarc support watch` shows it", live.session));
