@@ -10,6 +10,7 @@ pub mod enroll;
 pub mod http;
 pub mod hub;
 pub mod ingest;
+pub mod intake;
 pub mod keys;
 pub mod limit;
 pub mod lookup;

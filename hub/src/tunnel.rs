@@ -24,6 +24,7 @@ use crate::{
     clock,
     hub::Hub,
     ingest,
+    intake::Intake,
     metrics::{Ended, Handshake},
     peer::{PeerCertificate, site_dns_name},
     registry::{NoSeat, Seat},
@@ -40,7 +41,7 @@ const WINDOW: u32 = 256 * 1024;
 
 /// Looks at who comes, and lets a site with a valid key in. The tunnel then lives in a task of its own: this one
 /// and what the handshake needed are gone by then.
-pub async fn admit(hub: &Arc<Hub>, tls: TlsStream<TcpStream>, address: SocketAddr) {
+pub async fn admit(hub: &Arc<Hub>, tls: TlsStream<Intake<TcpStream>>, address: SocketAddr) {
     let certificate = tls.get_ref().1.peer_certificates().and_then(|chain| PeerCertificate::read(chain.first()?));
     let Some(certificate) = certificate else {
         hub.metrics.handshake(Handshake::NoCertificate);
