@@ -11,16 +11,7 @@ static MEMORY: Pages = Pages::new();
 /// The exit code for a bad configuration.
 const BAD_CONFIG: u8 = 64;
 
-/// How much free memory of the heap is kept, in bytes.
-const KEPT: libc::c_int = 1 << 20;
-
 fn main() -> ExitCode {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: sets a number of the allocator. A session's buffers come and go many times a millisecond: to give each back to
-    // the kernel and to ask for it again would take longer than to fill it.
-    unsafe {
-        libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT);
-    }
     match cli::run(cli::Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
