@@ -76,6 +76,9 @@ pub fn run(args: &RoleArgs) -> anyhow::Result<ExitCode> {
         _ => channel::send_blocking(&mut socket, &FromLink::Ready(confined))?,
     }
     let doors = (args.role == Role::Link).then(|| channel::inherited(SESSION_FD).ok()).flatten().map(Taker::new);
+    if matches!(args.role, Role::Link | Role::Session) {
+        memory::keep_buffers();
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended: anyhow::Result<ExitCode> = runtime.block_on(async {
         tokio::spawn(memory::stay_small());
