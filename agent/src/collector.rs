@@ -336,6 +336,7 @@ impl Collector {
             waiting_calls,
             outbox,
             window_closes,
+            pbx: self.streams.pbx(&self.store).unwrap_or_default(),
             troubles: troubles.into_iter().flatten().cloned().collect(),
         }
     }

@@ -12,6 +12,7 @@ mod exactly_once;
 mod hostile_agent;
 mod hostile_hub;
 mod hostile_relay;
+mod manager;
 mod off_is_off;
 mod outages;
 mod pipeline;
