@@ -93,6 +93,8 @@ struct Collector {
     watch: Watch,
     sender: Sender<FromCollector>,
     troubles: Troubles,
+    /// When the next rows of witnesses will have waited for long enough.
+    next_release: Option<u64>,
     /// Whether the status that was sent last is out of date.
     stale: bool,
     status_sent: Option<Instant>,
@@ -131,6 +133,7 @@ impl Collector {
             watch: Watch::new(&paths(&settings)),
             sender,
             troubles: Troubles { recovered, ..Troubles::default() },
+            next_release: None,
             stale: true,
             status_sent: None,
             settings,
@@ -225,6 +228,11 @@ impl Collector {
         let moment = now();
         let troubled = self.troubles.sources.is_some();
         let released = self.store.release(&self.rules, moment);
+        if let Ok(next) = released {
+            // Another moment says that rows were decided about, and figures changed.
+            self.stale |= next != self.next_release;
+            self.next_release = next;
+        }
         let ticked = released
             .map_err(anyhow::Error::from)
             .and_then(|next| Ok(self.reporting.tick(&mut self.store, moment)?.min(next.unwrap_or(u64::MAX))));

@@ -181,8 +181,10 @@ fn source(screen: &mut Screen, source: &SourceStatus, clock: &Clock) {
 }
 
 fn pbx(screen: &mut Screen, pbx: &PbxStatus, clock: &Clock) {
-    let version = pbx.version.as_deref().unwrap_or("of an unknown version");
-    let mut text = format!("Asterisk {version}");
+    let mut text = "Asterisk".to_owned();
+    if let Some(version) = &pbx.version {
+        let _ = write!(text, " {version}");
+    }
     if let Some(since) = pbx.up_since {
         let _ = write!(text, ", up since {}", clock.show(since));
     }
@@ -190,7 +192,7 @@ fn pbx(screen: &mut Screen, pbx: &PbxStatus, clock: &Clock) {
         let _ = write!(text, ", reloaded {}", clock.show(reloaded));
     }
     if !pbx.connected {
-        text.push_str("; it CANNOT BE ASKED now");
+        text.push_str(" CANNOT BE ASKED now");
     }
     screen.line("pbx", text);
     let calls = pbx.active_calls.map(|calls| format!("active: {}", count(calls, "call")));
