@@ -70,7 +70,7 @@ pub enum Source {
         /// The address, `host:port` on loopback.
         #[serde(default = "default_ami")]
         address: String,
-        /// The user, with `read=cdr,reporting` and `write=reporting`.
+        /// The user, with `read=cdr` and `write=reporting`.
         user: String,
         /// The user's secret.
         secret: Secret,

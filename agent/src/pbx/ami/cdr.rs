@@ -145,10 +145,10 @@ fn columns(event: &Message) -> Result<Columns<'_>, MalformedReason> {
             }
             fixed[at] = value;
             seen += 1;
-        } else if let Some(at) = MAPPED.iter().position(|known| known.as_bytes().eq_ignore_ascii_case(key)) {
-            if seen < KEYS.len() || mapped[at].replace(value).is_some() {
-                return Err(MalformedReason::Columns);
-            }
+        } else if let Some(at) = MAPPED.iter().position(|known| known.as_bytes().eq_ignore_ascii_case(key))
+            && (seen < KEYS.len() || mapped[at].replace(value).is_some())
+        {
+            return Err(MalformedReason::Columns);
         }
     }
     if seen == KEYS.len() { Ok((fixed, mapped)) } else { Err(MalformedReason::Columns) }
