@@ -18,8 +18,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     confine::Profile,
     gate::entry::About,
+    pbx::ami::facts::Registration,
     settings::{Pbx, Secret},
     state::Site,
+    store::Peak,
     support::{End, SessionId, SessionReport},
 };
 
@@ -29,6 +31,10 @@ pub const ROLE_FD: i32 = 3;
 /// The descriptor at which the link gets one end of a session's socket pair, each with a datagram that holds the number
 /// of [`ToLink::SessionOpen`] (eight bytes, big-endian); and at which a session's worker finds the other end.
 pub const SESSION_FD: i32 = 4;
+
+/// The descriptor at which the collector gets its connections to the servers of the PBX, each with a datagram that holds
+/// the number of [`ToCollector::Connected`].
+pub const CONNECTION_FD: i32 = 4;
 
 /// The descriptor to which a session's worker writes its recording.
 pub const RECORDING_FD: i32 = 5;
@@ -68,6 +74,18 @@ pub enum ToCollector {
         /// The exact payload of the frame that leaves, if one does; of a session, the receipt for the owner.
         payload: String,
     },
+    /// The connection asked for with [`FromCollector::Connect`] is there: its descriptor has come over [`CONNECTION_FD`].
+    Connected {
+        /// As in [`FromCollector::Connect`].
+        number: u64,
+    },
+    /// There is no such connection.
+    NotConnected {
+        /// As in [`FromCollector::Connect`].
+        number: u64,
+        /// Why, in words.
+        reason: String,
+    },
     /// End in good order.
     Stop,
 }
@@ -88,6 +106,14 @@ pub enum FromCollector {
     Recorded {
         /// [`Record::number`].
         number: u64,
+    },
+    /// Wants a connection to the server of a source, which must be in the settings and on this machine; answered by
+    /// [`ToCollector::Connected`] or [`ToCollector::NotConnected`].
+    Connect {
+        /// Chosen by the collector.
+        number: u64,
+        /// The address, as the settings have it.
+        address: String,
     },
     /// What `demarc status` shows of the collector; sent whenever it changed, at most once a second.
     Status(Box<CollectorStatus>),
@@ -333,8 +359,33 @@ pub struct CollectorStatus {
     pub outbox: u64,
     /// When the open window closes: seconds since 1970 in UTC.
     pub window_closes: Option<u64>,
+    /// How the PBX is, where it can be asked: a source of the type `ami`.
+    pub pbx: Option<PbxStatus>,
     /// What is wrong and what the owner can do, in words.
     pub troubles: Vec<String>,
+}
+
+/// What `demarc status` shows of the PBX. It is for the owner's own screen: nothing of it enters a report.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PbxStatus {
+    /// Whether it can be asked now; if not, the rest is what it said last.
+    pub connected: bool,
+    /// Its version.
+    pub version: Option<String>,
+    /// When it was started: seconds since 1970 in UTC.
+    pub up_since: Option<u64>,
+    /// When its configuration was loaded last, likewise.
+    pub reloaded: Option<u64>,
+    /// Calls that are up.
+    pub active_calls: Option<u64>,
+    /// The most calls at a time since midnight.
+    pub peak_today: Option<Peak>,
+    /// Its registrations with providers.
+    pub registrations: Vec<Registration>,
+    /// Call records that it told of and that were lost, since the store could not take them.
+    pub lost: u64,
+    /// Lines and messages that were dropped for their length.
+    pub dropped: u64,
 }
 
 /// What `demarc status` shows of a source.

@@ -3,7 +3,9 @@
 //! Bytes become rows in this order: `tail` or `whole` (which bytes) → `scanner` (records and columns) →
 //! `asterisk_csv` (what the columns mean) → `zone` (when it was) → `leg` (a row, understood).
 
+pub mod ami;
 pub mod asterisk_csv;
+pub mod connector;
 pub mod format;
 pub mod leg;
 pub mod position;

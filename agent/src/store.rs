@@ -10,6 +10,7 @@ mod days;
 mod error;
 mod feeds;
 mod files;
+mod live;
 mod names;
 mod open;
 mod pending;
@@ -35,6 +36,7 @@ pub use self::{
     error::StoreError,
     feeds::{Enlisted, FeedCounts},
     files::{Known, head_of},
+    live::Peak,
     pending::{Origin, Pending},
     read::{Counts, Quarantined, RollupRow, SourceCounts, Texts},
     settle::Reporting,

@@ -15,6 +15,7 @@ mod hostile_agent;
 mod hostile_hub;
 mod hostile_relay;
 mod laboratory;
+mod manager;
 mod off_is_off;
 mod old_kernels;
 mod outages;

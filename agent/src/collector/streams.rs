@@ -7,9 +7,11 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use super::roster::Member;
 use crate::{
     call::CallRules,
-    ipc::SourceStatus,
+    ipc::{PbxStatus, SourceStatus},
     pbx::{
         Zone,
+        ami::Facts,
+        connector::Connector,
         source::{self, Start},
         stream::{Outlet, Portion, Said},
     },
@@ -23,6 +25,7 @@ const WAITING: usize = 4;
 
 /// All of them.
 pub struct Streams {
+    connector: Connector,
     streams: Vec<Stream>,
     sender: mpsc::Sender<(usize, Said)>,
     receiver: mpsc::Receiver<(usize, Said)>,
@@ -34,6 +37,8 @@ struct Stream {
     task: Option<JoinHandle<()>>,
     begin_at: Instant,
     trouble: Option<String>,
+    /// How the PBX is, where the source can ask it.
+    facts: Option<Facts>,
 }
 
 impl Drop for Stream {
@@ -45,15 +50,16 @@ impl Drop for Stream {
 }
 
 impl Streams {
-    /// None yet.
-    pub fn new() -> Self {
+    /// None yet. Those that have a server get to it by `connector`.
+    pub fn new(connector: Connector) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
-        Self { streams: Vec::new(), sender, receiver }
+        Self { connector, streams: Vec::new(), sender, receiver }
     }
 
     /// Adds a source.
     pub fn add(&mut self, member: Member, zone: Zone) {
-        self.streams.push(Stream { member, zone, task: None, begin_at: Instant::now(), trouble: None });
+        let begin_at = Instant::now();
+        self.streams.push(Stream { member, zone, task: None, begin_at, trouble: None, facts: None });
     }
 
     /// Starts the tasks that do not run and are due. Says how long none will be.
@@ -80,7 +86,8 @@ impl Streams {
                     since: enlisted.since,
                 };
                 let outlet = Outlet::new(index, self.sender.clone());
-                stream.task = source::begin(stream.member.source(), stream.zone.clone(), start, outlet);
+                stream.task =
+                    source::begin(stream.member.source(), stream.zone.clone(), start, &self.connector, outlet);
                 wait = RETRY;
             }
         }
@@ -115,16 +122,54 @@ impl Streams {
                 stream.trouble = trouble;
                 Ok(changed)
             }
+            Said::Live(facts) => {
+                let changed = stream.facts.as_ref() != Some(&facts);
+                let calls = facts.active_calls;
+                stream.facts = Some(facts);
+                if let Some(calls) = calls {
+                    store.note_concurrency(calls, super::now())?;
+                }
+                Ok(changed)
+            }
             Said::Portion(portion) => {
                 store_portion(&stream.member, portion, store, rules, reportable_from).map(|()| true)
             }
         }
     }
 
+    /// How the PBX is, by the first source that can ask it.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn pbx(&self, store: &Store) -> Result<Option<PbxStatus>, StoreError> {
+        let Some((zone, facts)) = self.streams.iter().find_map(|one| Some((&one.zone, one.facts.clone()?))) else {
+            return Ok(None);
+        };
+        let seconds = |moment: i64| u64::try_from(moment).ok();
+        Ok(Some(PbxStatus {
+            connected: facts.connected,
+            version: facts.version,
+            up_since: facts.up_since.and_then(seconds),
+            reloaded: facts.reloaded.and_then(seconds),
+            active_calls: facts.active_calls,
+            peak_today: store.peak_since(midnight(zone, super::now()))?,
+            registrations: facts.registrations,
+            lost: facts.lost,
+            dropped: facts.dropped,
+        }))
+    }
+
     /// What `demarc status` shows of each.
     pub fn status<'a>(&'a self, counts: &'a [FeedCounts]) -> impl Iterator<Item = SourceStatus> + 'a {
         self.streams.iter().map(|stream| stream.status(counts))
     }
+}
+
+/// When the day began whose moment that is, by the wall clock of the PBX.
+fn midnight(zone: &Zone, now: u64) -> u64 {
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    let wall = now.saturating_add(zone.offset_at(now));
+    u64::try_from(now - wall.rem_euclid(86_400)).unwrap_or(0)
 }
 
 fn store_portion(

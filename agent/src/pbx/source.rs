@@ -2,7 +2,14 @@
 
 use tokio::task::JoinHandle;
 
-use super::{format::Format, reader::RowReader, stream::Outlet, zone::Zone};
+use super::{
+    ami::task::{self as ami, Place},
+    connector::Connector,
+    format::Format,
+    reader::RowReader,
+    stream::Outlet,
+    zone::Zone,
+};
 use crate::settings::Source;
 
 /// Where a source that is no followed file begins.
@@ -24,7 +31,19 @@ pub fn format(source: &Source, zone: Zone) -> Option<Box<dyn Format>> {
     }
 }
 
-/// Starts the task that reads a source which is no followed file.
-pub fn begin(_source: &Source, _zone: Zone, _start: Start, _outlet: Outlet) -> Option<JoinHandle<()>> {
-    None
+/// Starts the task that reads a source which is no followed file; `connector` leads to its server, where it has one.
+pub fn begin(
+    source: &Source,
+    zone: Zone,
+    _start: Start,
+    connector: &Connector,
+    outlet: Outlet,
+) -> Option<JoinHandle<()>> {
+    match source {
+        Source::Ami { address, user, secret, .. } => {
+            let place = Place { address: address.clone(), user: user.clone(), secret: secret.clone() };
+            Some(tokio::spawn(ami::run(place, zone, connector.clone(), outlet)))
+        }
+        _ => None,
+    }
 }

@@ -5,7 +5,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::record::Entry;
+use super::{ami::Facts, record::Entry};
 
 /// What a source says.
 pub enum Said {
@@ -13,6 +13,8 @@ pub enum Said {
     Portion(Portion),
     /// What is wrong and what the owner can do, in words; nothing where all is well.
     Trouble(Option<String>),
+    /// How the PBX is right now.
+    Live(Facts),
 }
 
 /// Rows on their way into the store, and who waits for that.
@@ -63,6 +65,12 @@ impl Outlet {
         let portion = Portion { rows, stored };
         self.sender.send((self.source, Said::Portion(portion))).await.map_err(|_| NotStored)?;
         answer.await.map_err(|_| NotStored)
+    }
+
+    /// Says how the PBX is right now.
+    pub async fn live(&self, facts: Facts) {
+        // As below.
+        let _ = self.sender.send((self.source, Said::Live(facts))).await;
     }
 
     /// Says what is wrong, or that nothing is any more.

@@ -70,7 +70,7 @@ pub enum Source {
         /// The address, `host:port` on loopback.
         #[serde(default = "default_ami")]
         address: String,
-        /// The user, with `read=cdr,reporting` and `write=reporting`.
+        /// The user, with `read=cdr` and `write=reporting`.
         user: String,
         /// The user's secret.
         secret: Secret,
@@ -199,6 +199,16 @@ impl Source {
             }
             Self::Ami { address, .. } => Some(address),
             _ => None,
+        }
+    }
+
+    /// Whether the settings name an address for it that is none of those which they need not name.
+    pub(super) fn names_address(&self) -> bool {
+        match self {
+            Self::FreepbxDb { address, .. } => *address != default_mysql(),
+            Self::FusionpbxDb { address, .. } => *address != default_postgres(),
+            Self::Ami { address, .. } => *address != default_ami(),
+            _ => false,
         }
     }
 

@@ -114,6 +114,10 @@ const STEPS: &[&str] = &[
     );
     CREATE INDEX held_by_due ON held (due);
 ",
+    "
+    -- The most calls that were up at the same time, as the PBX itself said, in each quarter of an hour.
+    CREATE TABLE concurrency (quarter INTEGER PRIMARY KEY, peak INTEGER NOT NULL, at INTEGER NOT NULL);
+",
 ];
 
 /// The version that this program writes.

@@ -10,7 +10,7 @@ use std::{
 use jiff::{Timestamp, tz::TimeZone};
 use x509_parser::pem::Pem;
 
-use super::{Check, State};
+use super::{Check, State, manager};
 use crate::{
     confine::layout::{self, Ground},
     control::{Answer, Request, client},
@@ -40,7 +40,7 @@ pub(super) fn all(loaded: &Loaded, state: &StateDir, ground: &Ground) -> Vec<Che
     checks.push(space(state));
     checks.extend(enrollment(loaded, state));
     checks.push(zone());
-    checks.extend(loaded.settings.pbx.source.iter().map(source));
+    checks.extend(loaded.settings.pbx.source.iter().flat_map(sources));
     checks.push(kernel(loaded, ground));
     checks.push(recordings(ground));
     checks.extend(support(loaded, state, ground));
@@ -178,6 +178,13 @@ fn zone() -> Check {
             State::Warning,
             "The machine's own time zone cannot be found out; set pbx.source.timezone for each source.",
         ),
+    }
+}
+
+fn sources(one: &Source) -> Vec<Check> {
+    match one {
+        Source::Ami { address, user, secret, .. } => manager::check(&one.name(), address, user, secret),
+        _ => vec![source(one)],
     }
 }
 
