@@ -2,7 +2,18 @@
 
 use tokio::task::JoinHandle;
 
-use super::{format::Format, reader::RowReader, stream::Outlet, zone::Zone};
+use super::{
+    columns::{ColumnReader, Mapping},
+    format::Format,
+    freeswitch::{
+        directory,
+        template::{Template, TemplateReader},
+    },
+    queue_log::QueueLogReader,
+    reader::RowReader,
+    stream::Outlet,
+    zone::Zone,
+};
 use crate::settings::Source;
 
 /// Where a source that is no followed file begins.
@@ -20,11 +31,22 @@ pub struct Start {
 pub fn format(source: &Source, zone: Zone) -> Option<Box<dyn Format>> {
     match source {
         Source::AsteriskCsv { .. } => Some(Box::new(RowReader::new(zone))),
+        // The settings were refused where a mapping makes no sense.
+        Source::CdrCustom { columns, .. } => Some(Box::new(ColumnReader::new(Mapping::new(columns).ok()?, zone))),
+        Source::FreeswitchCsv { columns, outside_profiles, .. } => {
+            Some(Box::new(TemplateReader::new(Template::new(columns).ok()?, outside_profiles, zone)))
+        }
+        Source::QueueLog { .. } => Some(Box::new(QueueLogReader)),
         _ => None,
     }
 }
 
 /// Starts the task that reads a source which is no followed file.
-pub fn begin(_source: &Source, _zone: Zone, _start: Start, _outlet: Outlet) -> Option<JoinHandle<()>> {
-    None
+pub fn begin(source: &Source, zone: Zone, start: Start, outlet: Outlet) -> Option<JoinHandle<()>> {
+    match source {
+        Source::FreeswitchJson { path, outside_profiles } => {
+            Some(tokio::spawn(directory::follow(path.clone(), outside_profiles.clone(), zone, start, outlet)))
+        }
+        _ => None,
+    }
 }

@@ -15,6 +15,7 @@ use std::{
 };
 
 pub use error::{TailError, Trouble};
+pub(super) use open::open;
 
 use self::{
     older::Older,
