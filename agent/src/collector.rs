@@ -88,6 +88,8 @@ struct Collector {
     watch: Watch,
     sender: Sender<FromCollector>,
     troubles: Troubles,
+    /// When the next rows of witnesses will have waited for long enough.
+    release_due: Option<u64>,
     /// Whether the status that was sent last is out of date.
     stale: bool,
     status_sent: Option<Instant>,
@@ -119,6 +121,7 @@ impl Collector {
             watch: Watch::new(&paths(&settings)),
             sender,
             troubles: Troubles { recovered, ..Troubles::default() },
+            release_due: None,
             stale: true,
             status_sent: None,
             settings,
@@ -212,6 +215,11 @@ impl Collector {
         let moment = now();
         let troubled = self.troubles.sources.is_some();
         let released = self.store.release(&self.rules, moment);
+        if let Ok(next) = released {
+            // What the rows have come to is to be shown.
+            self.stale |= self.release_due.is_some_and(|due| due <= moment);
+            self.release_due = next;
+        }
         let ticked = released
             .map_err(anyhow::Error::from)
             .and_then(|next| Ok(self.reporting.tick(&mut self.store, moment)?.min(next.unwrap_or(u64::MAX))));

@@ -18,4 +18,5 @@ mod pipeline;
 mod proxied;
 mod real_asterisk;
 mod records;
+mod sources;
 mod support;

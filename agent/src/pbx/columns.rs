@@ -232,6 +232,10 @@ impl Format for ColumnReader {
     fn trouble(&self) -> Option<String> {
         self.check.trouble(&self.zone)
     }
+
+    fn written_when(&self) -> &'static str {
+        "Asterisk makes it with the first call when cdr_custom.so is loaded and cdr_custom.conf names it"
+    }
 }
 
 /// Lets `row` take one row after the other from the buffer, and passes over what is empty between them: empty lines, and

@@ -148,6 +148,10 @@ impl Format for QueueLogReader {
     fn trouble(&self) -> Option<String> {
         None
     }
+
+    fn written_when(&self) -> &'static str {
+        "Asterisk makes it with the first caller in a queue"
+    }
 }
 
 #[cfg(test)]

@@ -42,9 +42,10 @@ const PORTION: usize = 128;
 const NAMES: usize = 1024;
 /// A file that ends in the middle is looked at for so long before it counts as torn.
 const UNFINISHED: Duration = Duration::from_secs(60);
-/// The shortest pause between two looks at the whole directory, and how many times as long as the look itself it is.
-const PAUSE: Duration = Duration::from_millis(250);
+/// A pause between two looks at the whole directory is so many times as long as the look was, within these bounds.
 const REST: u32 = 20;
+const SHORTEST: Duration = Duration::from_millis(250);
+const LONGEST_REST: Duration = Duration::from_secs(5);
 /// The whole directory is looked at this often even when it seems unchanged.
 const ANYWAY: Duration = Duration::from_secs(60);
 
@@ -54,17 +55,22 @@ pub async fn follow(path: PathBuf, outside: Vec<String>, zone: Zone, start: Star
     let site = Site { outside, tells_of_bridges: true };
     let mut directory = Directory::new(path, site, zone, start);
     let mut backlog = true;
+    let mut told = None;
     loop {
         let began = Instant::now();
         if directory.may_have_changed() {
             match directory.look(backlog, &outlet).await {
-                Ok(trouble) => outlet.trouble(trouble).await,
+                Ok(trouble) if trouble != told => {
+                    told.clone_from(&trouble);
+                    outlet.trouble(trouble).await;
+                }
+                Ok(_) => {}
                 // The task begins again from what the store has.
                 Err(NotStored) => return,
             }
             backlog = false;
         }
-        tokio::time::sleep(PAUSE.max(began.elapsed() * REST)).await;
+        tokio::time::sleep((began.elapsed() * REST).clamp(SHORTEST, LONGEST_REST)).await;
         watch.changed().await;
     }
 }
@@ -153,8 +159,9 @@ impl Directory {
         }
         let before = oldest.min(now);
         let stale = self.read.values().filter(|at| **at < before).count();
-        // It is worth writing for its own sake only where there is much to forget.
-        if !entries.is_empty() || stale * 4 > self.read.len() {
+        // To forget takes a look at every name in the store: it is done where there is much to forget.
+        let before = if stale * 4 > self.read.len() { before } else { i64::MIN };
+        if !entries.is_empty() || before > i64::MIN {
             self.deliver(entries, before, backlog, outlet).await?;
             self.read.retain(|_, at| *at >= before);
         }

@@ -39,6 +39,10 @@ enum Form {
     Text,
     /// Without commas and quotes.
     Word,
+    /// Such as `sofia/internal/1001@pbx.example.com`, or nothing.
+    Channel,
+    /// `inbound`, `outbound`, or nothing.
+    Direction,
     /// `2026-11-22 00:57:20`, or nothing.
     Stamp,
     /// A whole number, or nothing.
@@ -160,6 +164,8 @@ impl Form {
         match self {
             Self::Text => true,
             Self::Word => !value.contains(&b'"'),
+            Self::Channel => value.is_empty() || (value.contains(&b'/') && !value.contains(&b'"')),
+            Self::Direction => matches!(value, b"" | b"inbound" | b"outbound"),
             Self::Stamp => value.is_empty() || is_like(value, b"0000-00-00 00:00:00"),
             Self::Number => value.strip_prefix(b"-").unwrap_or(value).iter().all(u8::is_ascii_digit),
             Self::Cause => value.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_'),
@@ -203,12 +209,14 @@ fn form(name: &str) -> Form {
         "hangup_cause" | "bridge_hangup_cause" => Form::Cause,
         "originator" => Form::Id,
         "duration" | "billsec" => Form::Number,
+        "direction" => Form::Direction,
+        "channel_name" | "bridge_channel" => Form::Channel,
         _ if ends("_stamp") => Form::Stamp,
         _ if ends("epoch") => Form::Number,
         _ if name == "uuid" || ends("_uuid") || name == "last_bridge_to" => Form::Id,
-        "caller_id_number" | "destination_number" | "context" | "direction" | "accountcode" | "read_codec"
-        | "write_codec" | "amaflags" | "channel_name" | "bridge_channel" | "last_app" | "sofia_profile_name"
-        | "sip_gateway_name" | "sip_gateway" | "sofia_gateway_name" => Form::Word,
+        "caller_id_number" | "destination_number" | "context" | "accountcode" | "read_codec" | "write_codec"
+        | "amaflags" | "last_app" | "sofia_profile_name" | "sip_gateway_name" | "sip_gateway"
+        | "sofia_gateway_name" => Form::Word,
         _ => Form::Text,
     }
 }
@@ -270,6 +278,10 @@ impl Format for TemplateReader {
 
     fn trouble(&self) -> Option<String> {
         None
+    }
+
+    fn written_when(&self) -> &'static str {
+        "FreeSWITCH makes it with the first call when mod_cdr_csv is loaded"
     }
 }
 

@@ -196,3 +196,11 @@ fn callers_are_forgotten_after_a_day() {
     let known: i64 = bench.store.connection.query_row("SELECT count(*) FROM caller", [], |row| row.get(0)).unwrap();
     assert_eq!(known, 1);
 }
+
+#[test]
+fn a_queue_log_does_not_make_a_source_of_calls_a_late_comer() {
+    let mut bench = bench();
+    bench.store.enlist("queue-log /var/log/asterisk/queue_log", None, 1_795_400_000).unwrap();
+    assert_eq!(bench.store.enlist("asterisk-csv /a", None, 1_795_400_000).unwrap().since, 0);
+    assert!(bench.store.enlist("cdr-custom /b", None, 1_795_400_000).unwrap().since > 0);
+}
