@@ -77,7 +77,6 @@ impl Disposition {
 
 /// What a source delivers.
 #[derive(Clone, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "rows are borrowed, handed on one by one, and never kept")]
 pub enum Row<'a> {
     /// A row that was understood.
     Leg(Leg<'a>),

@@ -93,16 +93,6 @@ struct Unfinished {
     since: Instant,
 }
 
-/// What became of a file.
-enum Found {
-    /// A row.
-    Entry(Entry),
-    /// It may be being written.
-    Later,
-    /// It is gone.
-    Nothing,
-}
-
 impl Directory {
     fn new(path: PathBuf, site: Site, zone: Zone, start: Start) -> Self {
         let read = start.delivered.into_iter().collect();
@@ -149,8 +139,7 @@ impl Directory {
                 continue;
             }
             match self.file(&self.path.join(&name), (id, now), unfinished.get(&id).copied()) {
-                Ok(Found::Entry(entry)) => entries.push(entry),
-                Ok(Found::Later | Found::Nothing) => {}
+                Ok(entry) => entries.extend(entry),
                 Err(error) => trouble = trouble.or(Some(error.to_string())),
             }
             if entries.len() == PORTION {
@@ -182,8 +171,9 @@ impl Directory {
         Ok(())
     }
 
-    fn file(&mut self, path: &Path, name: (u64, i64), before: Option<Unfinished>) -> Result<Found, TailError> {
-        let Some((file, metadata)) = open(path)? else { return Ok(Found::Nothing) };
+    /// Reads a file; nothing where it is gone, or may be being written.
+    fn file(&mut self, path: &Path, name: (u64, i64), before: Option<Unfinished>) -> Result<Option<Entry>, TailError> {
+        let Some((file, metadata)) = open(path)? else { return Ok(None) };
         let size = metadata.size();
         let mut text = Vec::with_capacity(size.min(LONGEST) as usize + 1);
         let read = file.take(LONGEST + 1).read_to_end(&mut text);
@@ -192,21 +182,21 @@ impl Directory {
             MalformedReason::TooLong
         } else {
             match json::read(&text, &self.site, &mut self.zone) {
-                Ok(record) => return Ok(Found::Entry(Entry { row: Ok(record), name: Some(name) })),
+                Ok(record) => return Ok(Some(Entry { row: Ok(record), name: Some(name) })),
                 Err(Misread::Malformed(why)) => why,
                 Err(Misread::Unfinished) => {
                     let same = before.filter(|before| before.size == size);
                     let unfinished = same.unwrap_or(Unfinished { size, since: Instant::now() });
                     if unfinished.since.elapsed() < UNFINISHED {
                         self.unfinished.insert(name.0, unfinished);
-                        return Ok(Found::Later);
+                        return Ok(None);
                     }
                     MalformedReason::Torn
                 }
             }
         };
         text.truncate(KEPT);
-        Ok(Found::Entry(Entry { row: Err(Unreadable { bytes: text, why }), name: Some(name) }))
+        Ok(Some(Entry { row: Err(Unreadable { bytes: text, why }), name: Some(name) }))
     }
 }
 
