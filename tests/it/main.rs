@@ -17,6 +17,6 @@ mod outages;
 mod pipeline;
 mod proxied;
 mod real_asterisk;
+mod record_files;
 mod records;
-mod sources;
 mod support;
