@@ -220,6 +220,8 @@ fn take(pending: &mut Pending, row: Row<'_>, rules: &CallRules) {
     match row {
         // Old records stay at home, whatever the consent: windows are never filled up afterwards.
         Row::Leg(leg) => pending.leg(&leg, rules, u64::MAX),
+        // Only files of calls are imported.
+        Row::Queue(_) => {}
         Row::Repeat => pending.repeat(),
         Row::Malformed { bytes, why } => pending.malformed(bytes, why),
     }

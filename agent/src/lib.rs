@@ -19,6 +19,7 @@ pub mod memory;
 pub mod outbox;
 pub mod pbx;
 pub mod private;
+pub mod queue_report;
 pub mod report;
 pub mod session;
 pub mod settings;

@@ -1,18 +1,24 @@
 //! The phone system's own records: read where they lie, in the order in which they were written, each row once.
 //!
 //! Bytes become rows in this order: `tail` or `whole` (which bytes) → `scanner` (records and columns) →
-//! `asterisk_csv` (what the columns mean) → `zone` (when it was) → `leg` (a row, understood).
+//! `asterisk_csv` (what the columns mean) → `zone` (when it was) → `leg` (a row, understood). Other files have a `format` of
+//! their own: `columns`, `freeswitch/template`, `queue_log`.
 
 pub mod ami;
 pub mod asterisk_csv;
+pub mod columns;
 pub mod connector;
 pub mod format;
+pub mod freeswitch;
 pub mod leg;
+mod moment;
 pub mod position;
+pub mod queue_log;
 pub mod reader;
 pub mod record;
 pub mod scanner;
 pub mod source;
+pub mod split;
 pub mod stream;
 pub mod tail;
 pub mod uniqueid;

@@ -14,6 +14,7 @@ mod live;
 mod names;
 mod open;
 mod pending;
+mod queues;
 mod read;
 mod schema;
 mod settle;
@@ -38,6 +39,7 @@ pub use self::{
     files::{Known, head_of},
     live::Peak,
     pending::{Origin, Pending},
+    queues::{QueueFigures, QueueShare, SHORT},
     read::{Counts, Quarantined, RollupRow, SourceCounts, Texts},
     settle::Reporting,
     told::{Standing, Via},
@@ -45,11 +47,12 @@ pub use self::{
 use self::{
     error::Fault,
     names::NameTable,
+    queues::QueueEntry,
     told::{Told, Verdict},
 };
 use crate::{
     call::{CallRules, Identity},
-    pbx::{Leg, MalformedReason, Position},
+    pbx::{Leg, MalformedReason, Position, queue_log::QueueRow},
 };
 
 /// How long to wait for another process that writes.
@@ -172,6 +175,14 @@ impl Batch<'_> {
             }
             Err(error) => self.failed = Some(error),
         }
+    }
+
+    /// Takes in a row of a queue log, whose callers should be answered within `target` seconds.
+    pub fn queue(&mut self, row: &QueueRow<'_>, target: u64) {
+        let queue = self.pending.names.note(row.queue);
+        self.pending.queues.push(QueueEntry::of(row, queue, target));
+        // It is no row of calls.
+        self.pending.told();
     }
 
     /// Counts a row that says no more than the one before it.

@@ -22,6 +22,7 @@ mod outages;
 mod pipeline;
 mod proxied;
 mod real_asterisk;
+mod record_files;
 mod records;
 mod sources;
 mod stalled;

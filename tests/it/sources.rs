@@ -31,7 +31,10 @@ impl Way {
     fn settings(self, lab: &Lab) -> String {
         let reader = lab.mariadb().reader;
         let database = |address: String| {
-            format!("type = \"freepbx-db\"\naddress = {address:?}\nuser = {:?}\npassword = {:?}\n", reader.user, reader.secret)
+            format!(
+                "type = \"freepbx-db\"\naddress = {address:?}\nuser = {:?}\npassword = {:?}\n",
+                reader.user, reader.secret
+            )
         };
         let settings = match self {
             Self::Csv => format!("type = \"asterisk-csv\"\npath = {:?}\ntimezone = \"UTC\"\n", lab.cdr_csv()),
@@ -76,7 +79,9 @@ fn wait_until_ready(site: &Site, ways: &[Way]) {
             name.starts_with("ami") || name.starts_with("freepbx")
         };
         let manager_is_up = !ways.contains(&Way::Manager) || status["collected"]["pbx"]["version"].is_string();
-        sources.len() == ways.len() && manager_is_up && sources.iter().all(|source| !is_server(source) || source["trouble"].is_null())
+        sources.len() == ways.len()
+            && manager_is_up
+            && sources.iter().all(|source| !is_server(source) || source["trouble"].is_null())
     });
 }
 
@@ -172,8 +177,7 @@ fn every_source_counts_the_same_calls(version: Version) {
 fn a_pbx_of_old_counts_rows_and_says_so() {
     let stock = Options { csv: "accountlogs=yes", mappings: false, table: Table::Old, ..Options::default() };
     let lab = Lab::start(Version::Asterisk16, stock);
-    let ways: [&[Way]; 4] =
-        [&[Way::Csv], &[Way::Manager], &[Way::Database], &[Way::Csv, Way::Manager, Way::Database]];
+    let ways: [&[Way]; 4] = [&[Way::Csv], &[Way::Manager], &[Way::Database], &[Way::Csv, Way::Manager, Way::Database]];
     let sites: Vec<(&[Way], Site)> = ways
         .into_iter()
         .map(|ways| {
@@ -251,7 +255,8 @@ fn what_a_machine_has_is_found_and_what_is_found_can_be_read() {
     let root = lab.image();
     let site = Site::new(&Setup::default());
     let found = site.run(&["sources", "--json", "--root", root.path().to_str().unwrap()]).json();
-    let names: Vec<&str> = found["found"].as_array().unwrap().iter().map(|finding| finding["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> =
+        found["found"].as_array().unwrap().iter().map(|finding| finding["name"].as_str().unwrap()).collect();
     for kind in ["asterisk-csv", "cdr-custom", "cdr-sqlite", "ami", "queue-log"] {
         assert!(names.iter().any(|name| name.starts_with(kind)), "{kind}: {names:?}");
     }

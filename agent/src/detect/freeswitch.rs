@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{Finding, Machine, Rank, State, look};
-use crate::settings::Source;
+use crate::settings::source::{Source, default_outside};
 
 /// Where FreeSWITCH's logs lie, by package and by source.
 const LOGS: [&str; 2] = ["/var/log/freeswitch", "/usr/local/freeswitch/log"];
@@ -25,6 +25,7 @@ pub(super) fn find(machine: &Machine) -> Vec<Finding> {
             let source = Source::FreeswitchCsv {
                 path: path.into(),
                 columns: columns.clone().unwrap_or_default(),
+                outside_profiles: default_outside(),
                 timezone: None,
             };
             let mut finding = look::at_file(machine, source, Rank::Good);
@@ -37,7 +38,11 @@ pub(super) fn find(machine: &Machine) -> Vec<Finding> {
         }
         let path = format!("{logs}/json_cdr");
         if machine.exists(&path) {
-            found.push(look::at_file(machine, Source::FreeswitchJson { path: path.into() }, Rank::Good));
+            found.push(look::at_file(
+                machine,
+                Source::FreeswitchJson { path: path.into(), outside_profiles: default_outside() },
+                Rank::Good,
+            ));
         }
     }
     found

@@ -72,6 +72,7 @@ impl Fixture {
                 .poll(&mut |row| match row {
                     Row::Leg(leg) => batch.leg(&leg, 0),
                     Row::Repeat => batch.repeat(),
+                    Row::Queue(_) => panic!("no row is of a queue log"),
                     Row::Malformed { bytes, why } => batch.malformed(bytes, why),
                 })
                 .unwrap();

@@ -20,6 +20,9 @@ pub trait Format: Send {
 
     /// What looks wrong with the rows, in words.
     fn trouble(&self) -> Option<String>;
+
+    /// When the PBX makes such a file, in a sentence.
+    fn written_when(&self) -> &'static str;
 }
 
 impl Format for RowReader {
@@ -37,5 +40,10 @@ impl Format for RowReader {
 
     fn trouble(&self) -> Option<String> {
         self.trouble()
+    }
+
+    fn written_when(&self) -> &'static str {
+        "Asterisk makes it with the first call when cdr.conf has a [csv] section; on FreePBX the call records are in the \
+         database instead"
     }
 }

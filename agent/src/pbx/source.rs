@@ -4,8 +4,14 @@ use tokio::task::JoinHandle;
 
 use super::{
     ami::task::{self as ami, Place},
+    columns::{ColumnReader, Mapping},
     connector::Connector,
     format::Format,
+    freeswitch::{
+        directory,
+        template::{Template, TemplateReader},
+    },
+    queue_log::QueueLogReader,
     reader::RowReader,
     stream::Outlet,
     zone::Zone,
@@ -27,6 +33,12 @@ pub struct Start {
 pub fn format(source: &Source, zone: Zone) -> Option<Box<dyn Format>> {
     match source {
         Source::AsteriskCsv { .. } => Some(Box::new(RowReader::new(zone))),
+        // The settings were refused where a mapping makes no sense.
+        Source::CdrCustom { columns, .. } => Some(Box::new(ColumnReader::new(Mapping::new(columns).ok()?, zone))),
+        Source::FreeswitchCsv { columns, outside_profiles, .. } => {
+            Some(Box::new(TemplateReader::new(Template::new(columns).ok()?, outside_profiles, zone)))
+        }
+        Source::QueueLog { .. } => Some(Box::new(QueueLogReader)),
         _ => None,
     }
 }
@@ -35,7 +47,7 @@ pub fn format(source: &Source, zone: Zone) -> Option<Box<dyn Format>> {
 pub fn begin(
     source: &Source,
     zone: Zone,
-    _start: Start,
+    start: Start,
     connector: &Connector,
     outlet: Outlet,
 ) -> Option<JoinHandle<()>> {
@@ -43,6 +55,9 @@ pub fn begin(
         Source::Ami { address, user, secret, .. } => {
             let place = Place { address: address.clone(), user: user.clone(), secret: secret.clone() };
             Some(tokio::spawn(ami::run(place, zone, connector.clone(), outlet)))
+        }
+        Source::FreeswitchJson { path, outside_profiles } => {
+            Some(tokio::spawn(directory::follow(path.clone(), outside_profiles.clone(), zone, start, outlet)))
         }
         _ => None,
     }

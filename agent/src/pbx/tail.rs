@@ -15,6 +15,7 @@ use std::{
 };
 
 pub use error::{TailError, Trouble};
+pub(super) use open::open;
 
 use self::{
     older::Older,
@@ -166,7 +167,9 @@ impl Tail {
 
     /// What is wrong with the source and what the owner can do, in words.
     pub fn trouble(&self) -> Option<String> {
-        let missing = (self.missing && self.current.is_none()).then(|| Trouble::Missing { path: self.path.clone() });
+        let hint = self.reader.written_when();
+        let missing =
+            (self.missing && self.current.is_none()).then(|| Trouble::Missing { path: self.path.clone(), hint });
         self.trouble.clone().or(missing).map(|trouble| trouble.to_string()).or_else(|| self.reader.trouble())
     }
 

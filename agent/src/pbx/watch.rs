@@ -59,6 +59,17 @@ impl Watch {
         }
     }
 
+    /// Watches for changes of everything in a directory.
+    pub fn of_directory(directory: &Path) -> Self {
+        Self {
+            directories: BTreeSet::from([directory.to_owned()]),
+            // Every name begins with nothing.
+            names: vec![OsString::new()],
+            state: State::New,
+            next: None,
+        }
+    }
+
     /// Returns when a file may have changed; at the latest after a second and a half. Nothing is lost where the wait is
     /// given up and taken up again.
     pub async fn changed(&mut self) {

@@ -10,6 +10,7 @@ use super::{
     files::{self, Seen},
     names::NameTable,
     pending::{MAX_QUARANTINED, Open, RowCounts, Stored, is_never_reported},
+    queues,
     read::keys,
     settle::prune,
     told::Told,
@@ -74,6 +75,7 @@ impl Store {
             let committed = work.calls(pending)?;
             let positions = files::write(transaction, pending, &seen, work.now)?;
             work.quarantine(pending)?;
+            queues::write(transaction, &pending.queues, work.names)?;
             told.write(transaction, sql(now))?;
             if pending.stored.is_some() {
                 prune(transaction, now)?;

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, path::PathBuf};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{commit::FORGET_AFTER, days::Days, files::Known};
+use super::{commit::FORGET_AFTER, days::Days, files::Known, queues::QueueEntry};
 use crate::{
     call::{Call, CallKey, CallRules, Names, key::present},
     pbx::{Leg, MalformedReason, Position},
@@ -32,6 +32,7 @@ pub struct Pending {
     pub(super) stored: Option<Stored>,
     pub(super) names: Names,
     pub(super) parts: Vec<Part>,
+    pub(super) queues: Vec<QueueEntry>,
     pub(super) current: RowCounts,
     pub(super) total: RowCounts,
     pub(super) quarantine: VecDeque<(MalformedReason, Box<[u8]>)>,
@@ -210,6 +211,7 @@ impl Pending {
         self.closed.clear();
         self.names.clear();
         self.parts.clear();
+        self.queues.clear();
         self.quarantine.clear();
         self.current = RowCounts::default();
         self.total = RowCounts::default();

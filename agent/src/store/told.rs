@@ -185,7 +185,9 @@ impl Told {
 
     /// Forgets the names of rows that were delivered with an earlier moment.
     pub(super) fn forget_delivered(&mut self, feed: i64, before: i64) {
-        self.forgotten.push((feed, before));
+        if before > i64::MIN {
+            self.forgotten.push((feed, before));
+        }
     }
 
     fn times(&self, store: &Store, identity: Identity, feed: i64) -> Result<i64, StoreError> {

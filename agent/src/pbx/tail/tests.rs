@@ -72,7 +72,7 @@ pub(super) fn drain(tail: &mut Tail) -> Vec<u64> {
 pub(super) fn poll(tail: &mut Tail, numbers: &mut Vec<u64>) -> Result<Progress, TailError> {
     tail.poll(&mut |row| match row {
         Row::Leg(leg) => numbers.push(std::str::from_utf8(&leg.dst).unwrap().parse().unwrap()),
-        Row::Repeat => panic!("no row is repeated"),
+        Row::Repeat | Row::Queue(_) => panic!("no row is repeated, or of a queue log"),
         Row::Malformed { why, .. } => panic!("{why}"),
     })
 }
