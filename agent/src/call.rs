@@ -2,6 +2,7 @@
 
 pub mod channel;
 pub mod code;
+mod hash;
 pub mod key;
 pub mod name;
 pub mod rows;

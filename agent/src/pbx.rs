@@ -1,18 +1,20 @@
 //! The phone system's own records: read where they lie, in the order in which they were written, each row once.
 //!
-//! Bytes become rows in this order: `tail` or `whole` (which bytes) → `scanner` (records and columns) →
+//! Bytes become rows in this order: `tail` or `stretch` (which bytes) → `scanner` (records and columns) →
 //! `asterisk_csv` (what the columns mean) → `zone` (when it was) → `leg` (a row, understood).
 
 pub mod asterisk_csv;
+mod blocks;
+mod index;
 pub mod leg;
 pub mod position;
 pub mod reader;
 pub mod scanner;
+pub mod stretch;
 pub mod tail;
 pub mod uniqueid;
 pub mod wall;
 pub mod watch;
-pub mod whole;
 pub mod zone;
 pub mod zone_check;
 
@@ -21,5 +23,4 @@ pub use position::{Mark, Position};
 pub use reader::RowReader;
 pub use tail::{Progress, Tail, TailError};
 pub use watch::Watch;
-pub use whole::Whole;
 pub use zone::{Zone, ZoneError};

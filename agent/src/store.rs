@@ -9,8 +9,11 @@ mod commit;
 mod days;
 mod error;
 mod files;
+mod gathered;
+mod history;
 mod names;
 mod open;
+mod packer;
 mod pending;
 mod read;
 mod schema;
@@ -32,6 +35,8 @@ pub use self::{
     commit::Committed,
     error::StoreError,
     files::{Known, head_of},
+    gathered::{Gathered, Gatherer},
+    packer::{Closed, Packer},
     pending::{Origin, Pending},
     read::{Counts, Quarantined, RollupRow, SourceCounts, Texts},
     settle::Reporting,
@@ -77,7 +82,7 @@ impl Store {
     /// # Errors
     /// None today: the store is touched at the commit only.
     pub fn batch<'a>(&'a mut self, rules: &'a CallRules) -> Result<Batch<'a>, StoreError> {
-        Ok(Batch { store: self, rules, pending: Pending::new(usize::MAX) })
+        Ok(Batch { store: self, rules, pending: Pending::default() })
     }
 
     /// A value of the small table of settings.

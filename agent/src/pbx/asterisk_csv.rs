@@ -8,7 +8,7 @@ use memchr::memchr;
 
 use super::{
     leg::{Disposition, MalformedReason},
-    scanner::Columns,
+    scanner::Fields,
     uniqueid,
     wall::DateCache,
 };
@@ -50,13 +50,14 @@ pub struct Written<'a> {
 }
 
 /// Reads one record by its width.
-pub fn read<'a>(record: &'a [u8], columns: &Columns, dates: &mut DateCache) -> Result<Written<'a>, MalformedReason> {
-    let width = columns.count();
+#[inline]
+pub fn read<'a>(fields: &Fields<'a>, dates: &mut DateCache) -> Result<Written<'a>, MalformedReason> {
+    let width = fields.count();
     if !(16..=21).contains(&width) {
         return Err(MalformedReason::Columns);
     }
-    let raw = |column| columns.raw(record, column);
-    let text = |column| match columns.is_plain(column) {
+    let raw = |column| fields.raw(column);
+    let text = |column| match fields.is_plain(column) {
         true => bare(raw(column)).map(Cow::Borrowed),
         false => unquote(raw(column)),
     };
@@ -105,14 +106,13 @@ pub fn read<'a>(record: &'a [u8], columns: &Columns, dates: &mut DateCache) -> R
 
 /// Whether a row is written as Asterisk writes it: texts and times quoted. Text inside a quoted column can never look
 /// so, since its quotes are doubled; that makes such a row a safe place to begin again after a torn one.
-pub fn is_strict(record: &[u8], columns: &Columns) -> bool {
-    (0..=9).chain([11]).all(|column| columns.raw(record, column).first() == Some(&b'"'))
-        && is_well_formed(record, columns)
+pub fn is_strict(fields: &Fields<'_>) -> bool {
+    (0..=9).chain([11]).all(|column| fields.raw(column).first() == Some(&b'"')) && is_well_formed(fields)
 }
 
 /// Whether the quotes are in order in every column, those that nobody reads too.
-pub fn is_well_formed(record: &[u8], columns: &Columns) -> bool {
-    (0..columns.count()).all(|column| unquote(columns.raw(record, column)).is_ok())
+pub fn is_well_formed(fields: &Fields<'_>) -> bool {
+    (0..fields.count()).all(|column| unquote(fields.raw(column)).is_ok())
 }
 
 /// The text of a column: its quotes taken off, doubled quotes made single.
@@ -138,6 +138,7 @@ pub fn unquote(raw: &[u8]) -> Result<Cow<'_, [u8]>, MalformedReason> {
 }
 
 /// What stands between a column's quotes, or the column itself where it has none.
+#[inline]
 fn bare(raw: &[u8]) -> Result<&[u8], MalformedReason> {
     match raw {
         [b'"', inner @ .., b'"'] => Ok(inner),
