@@ -27,7 +27,7 @@ impl<'a> Channel<'a> {
     }
 
     /// `PJSIP/1001-0000002a`, as nearly all names are.
-    #[inline]
+    #[inline(always)]
     fn plain(name: &'a [u8]) -> Option<Self> {
         let length = if name.starts_with(b"PJSIP/") {
             5

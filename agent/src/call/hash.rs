@@ -7,7 +7,7 @@ const KEYS: [u64; 4] = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_382
 ///
 /// Words are multiplied with each other and the product is folded: a few cycles for an id. Whoever can choose ids could
 /// make two of them collide; they come from the PBX itself.
-#[inline]
+#[inline(always)]
 pub(super) fn hash(text: &[u8]) -> [u64; 2] {
     let mut halves = [KEYS[0] ^ text.len() as u64, KEYS[1]];
     let mut take_in = |[first, second]: [u64; 2]| {

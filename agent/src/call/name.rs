@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashMap;
 
-use super::key::text_hash;
+use super::{key::text_hash, rules::Trunk};
 
 /// Stands for a text inside a call. It is the text's hash and so the same in every process and order of arrival.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,7 +33,7 @@ impl NameId {
 const MAX_BYTES: usize = 128;
 
 /// So many names noted of late are known without a look into the table.
-const RECENT: usize = 256;
+const RECENT: usize = 1024;
 
 /// The texts behind [`NameId`]s.
 #[derive(Clone)]
@@ -57,16 +57,31 @@ impl std::fmt::Debug for Names {
 
 impl Names {
     /// The id of a text, remembering the text. The PBX's bytes need not be UTF-8.
-    #[inline]
+    #[inline(always)]
     pub fn note(&mut self, text: &[u8]) -> NameId {
         let text = &text[..text.len().min(MAX_BYTES)];
-        let id = NameId::of(text);
+        self.note_as(NameId::of(text), || String::from_utf8_lossy(text).into())
+    }
+
+    /// The id of a trunk's name, remembering it.
+    #[inline(always)]
+    pub(super) fn note_trunk(&mut self, trunk: &Trunk) -> NameId {
+        self.note_as(trunk.id, || trunk.name.clone())
+    }
+
+    #[inline(always)]
+    fn note_as(&mut self, id: NameId, text: impl FnOnce() -> Box<str>) -> NameId {
         let recent = &mut self.recent[id.0 as usize % RECENT];
         if id.is_some() && *recent != id {
             *recent = id;
-            self.texts.entry(id).or_insert_with(|| String::from_utf8_lossy(text).into());
+            self.remember(id, text);
         }
         id
+    }
+
+    #[cold]
+    fn remember(&mut self, id: NameId, text: impl FnOnce() -> Box<str>) {
+        self.texts.entry(id).or_insert_with(text);
     }
 
     /// Gives all texts away. Those of late are not noted again at once.

@@ -196,7 +196,7 @@ impl RowReader {
     fn unfold(&mut self, rest: &[u8], whole: bool, found: Option<Record>, sink: &mut impl FnMut(Row<'_>)) -> usize {
         let good = found.is_some_and(|record| {
             let fields = self.columns.of(&rest[..record.length]);
-            asterisk_csv::read(&fields, &mut self.sense.dates).is_ok() && asterisk_csv::is_well_formed(&fields)
+            asterisk_csv::examine(&fields, &mut self.sense.dates).is_ok() && asterisk_csv::is_well_formed(&fields)
         });
         let window = rest.len().min(MAX_RECORD);
         let mut unfinished = false;
@@ -228,7 +228,7 @@ impl RowReader {
                 if good {
                     self.sense.deliver(&fields, sink);
                 } else {
-                    let read = asterisk_csv::read(&fields, &mut self.sense.dates);
+                    let read = asterisk_csv::examine(&fields, &mut self.sense.dates);
                     self.sense.pass_over(fields.record(), read.err().unwrap_or(MalformedReason::Quoting), sink);
                 }
                 record.consumed
@@ -258,8 +258,8 @@ impl RowReader {
         match scan(shown, whole, &mut self.columns) {
             Some(record) => {
                 let fields = self.columns.of(&shown[..record.length]);
-                match asterisk_csv::read(&fields, &mut self.sense.dates) {
-                    Ok(_) if asterisk_csv::is_strict(&fields) => Witness::Row,
+                match asterisk_csv::examine(&fields, &mut self.sense.dates) {
+                    Ok(()) if asterisk_csv::is_strict(&fields) => Witness::Row,
                     _ => Witness::Nothing,
                 }
             }
@@ -283,7 +283,8 @@ impl RowReader {
 const MASTER: &[u8] = b"\"Master\"";
 
 impl Sense {
-    #[inline]
+    /// The one place where rows are made: everything that it takes is put together here.
+    #[inline(never)]
     fn deliver(&mut self, fields: &Fields<'_>, sink: &mut impl FnMut(Row<'_>)) {
         match asterisk_csv::read(fields, &mut self.dates) {
             Ok(written) => {
@@ -300,7 +301,7 @@ impl Sense {
         sink(Row::Malformed { bytes, why });
     }
 
-    #[inline]
+    #[inline(always)]
     fn understand<'a>(&mut self, bytes: &[u8], written: Written<'a>) -> Row<'a> {
         if *written.account == *b"Master" {
             if self.is_second(bytes) {

@@ -52,7 +52,7 @@ pub struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// The record from `start` to `line_feed`, whose columns end at those places in the buffer.
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(buffer: &'a [u8], start: usize, line_feed: usize, ends: &'a [u32]) -> Self {
         let record = &buffer[start..line_feed];
         let record = record.strip_suffix(b"\r").unwrap_or(record);
@@ -60,7 +60,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Takes down that a quote at this place of the buffer neither opens nor closes its column.
-    #[inline]
+    #[inline(always)]
     pub(super) fn note_odd_quote(&mut self, place: u32) {
         // Nearly always it belongs to the caller's name, which is the fifth column.
         let column = match self.ends {
@@ -76,7 +76,7 @@ impl<'a> Fields<'a> {
     }
 
     /// How many columns the record has; more than [`MAX_COLUMNS`] where it has too many.
-    #[inline]
+    #[inline(always)]
     pub fn count(&self) -> usize {
         self.ends.len()
     }
@@ -85,7 +85,7 @@ impl<'a> Fields<'a> {
     ///
     /// # Panics
     /// Where `column` is not below [`Fields::count`].
-    #[inline]
+    #[inline(always)]
     pub fn raw(&self, column: usize) -> &'a [u8] {
         let start = if column == 0 { 0 } else { self.ends[column - 1] - self.origin + 1 } as usize;
         if column + 1 == self.ends.len() {
@@ -95,7 +95,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Whether a column's text stands in the record as it is: between two quotes or without any, and no quote in it.
-    #[inline]
+    #[inline(always)]
     pub fn is_plain(&self, column: usize) -> bool {
         self.quotes_within & (1 << column) == 0
     }

@@ -123,7 +123,7 @@ impl Zone {
     ///
     /// In the hour that autumn repeats a wall time stands for two moments. The second at which the channel was made,
     /// which `created` tells, decides; then `duration`; then `last_end`, the end of the row before.
-    #[inline]
+    #[inline(always)]
     pub fn resolve(
         &mut self,
         wall: WallTimes,

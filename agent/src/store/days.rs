@@ -16,7 +16,7 @@ pub(super) const CELLS: u64 = 32;
 pub(super) const MAX_PARTIES: usize = 1 << 16;
 
 /// A piece of a day, ready for the store but for the numbers of its names.
-pub struct Packed {
+pub(super) struct Packed {
     /// Counted from 1970 in UTC.
     pub(super) day: i64,
     /// What the numbers in the parties stand for, in order; the first is no name.

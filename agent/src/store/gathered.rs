@@ -1,5 +1,7 @@
 //! The calls of one stretch of an old file, put together away from the store: by any thread, in any order of stretches.
 
+use std::collections::VecDeque;
+
 use rustc_hash::FxHashMap;
 
 use super::{
@@ -7,7 +9,7 @@ use super::{
     pending::{Quarantine, RowCounts},
 };
 use crate::{
-    call::{Call, CallKey, CallRules, Names, key::present},
+    call::{Call, CallKey, CallRules, Ids, Names, key::present},
     pbx::{Leg, MalformedReason, Row},
 };
 
@@ -49,7 +51,7 @@ impl<'a> Gatherer<'a> {
     }
 
     /// Takes in a row.
-    #[inline]
+    #[inline(always)]
     pub fn row(&mut self, row: Row<'_>, into: &mut Gathered) {
         match row {
             Row::Leg(leg) => self.leg(&leg, into),
@@ -66,15 +68,16 @@ impl<'a> Gatherer<'a> {
         stretch.names = self.names.hand_on();
     }
 
-    #[inline]
+    #[inline(always)]
     fn leg(&mut self, leg: &Leg<'_>, into: &mut Gathered) {
         into.counts.rows += 1;
         into.counts.unlinked += u64::from(present(leg.linkedid).is_none());
         if leg.end <= self.latest_end {
             into.newest_end = into.newest_end.max(Some(leg.end));
         }
-        let call = Call::of(leg, self.rules, &mut self.names);
-        match CallKey::of(leg) {
+        let ids = Ids::of(leg);
+        let call = Call::of_ids(leg, ids, self.rules, &mut self.names);
+        match ids.call {
             Some(key) => into.add(key, call),
             None => into.lone.push(call),
         }
@@ -89,7 +92,7 @@ impl<'a> Gatherer<'a> {
 }
 
 impl Gathered {
-    #[inline]
+    #[inline(always)]
     fn add(&mut self, key: CallKey, call: Call) {
         let next = self.calls.len() as u32;
         let place = *self.places.entry(key).or_insert(next);
@@ -109,9 +112,12 @@ impl Gathered {
         self.calls.len() + self.lone.len()
     }
 
-    /// Whether a call may be here.
-    #[inline]
-    pub(super) fn may_hold(&self, key: &CallKey) -> bool {
+    /// The last of the seconds that the keys begin with.
+    pub(super) fn last_second(&self) -> Option<u32> {
+        self.seconds.map(|(_, last)| last)
+    }
+
+    fn may_hold(&self, key: &CallKey) -> bool {
         self.seconds.is_some_and(|(first, last)| (first..=last).contains(&key.second()))
     }
 
@@ -126,20 +132,25 @@ impl Gathered {
         Some(call)
     }
 
-    /// Puts the calls together with those of a stretch before, as far as they are the same.
-    pub(super) fn absorb(&mut self, before: &mut Self) {
-        for (key, call) in self.keys.iter().zip(&mut self.calls) {
-            if before.may_hold(key)
-                && let Some(earlier) = before.take(key)
-            {
+    /// Puts the calls together with those of the stretches before, as far as they are the same. Says how many calls were
+    /// taken from there.
+    pub(super) fn absorb(&mut self, before: &mut VecDeque<Self>) -> usize {
+        // Most calls began later than any of those before: they need not be looked for.
+        let last = before.iter().filter_map(Self::last_second).max();
+        let mut taken = 0;
+        for (key, call) in self.keys.iter().zip(&mut self.calls).filter(|(key, _)| Some(key.second()) <= last) {
+            let holders = before.iter_mut().rev().filter(|stretch| stretch.may_hold(key));
+            for earlier in holders.filter_map(|stretch| stretch.take(key)) {
                 self.counts.duplicates += call.merge(&earlier);
+                taken += 1;
             }
         }
+        taken
     }
 
     /// What all calls amount to that are still here. They get no more legs; their memory is used again.
     pub fn close(&mut self, packer: &mut Packer) -> Closed {
-        self.calls.iter().chain(&self.lone).for_each(|call| packer.add(&call.share()));
+        self.calls.drain(..).chain(self.lone.drain(..)).for_each(|call| packer.add(&call.share()));
         self.clear();
         packer.finish()
     }

@@ -76,11 +76,7 @@ impl History {
 
     /// Takes in the next stretch; says what rows there were.
     pub(super) fn add(&mut self, mut stretch: Gathered) -> RowCounts {
-        for before in self.kept.iter_mut().rev() {
-            let calls = before.calls();
-            stretch.absorb(before);
-            self.calls -= calls - before.calls();
-        }
+        self.calls -= stretch.absorb(&mut self.kept);
         self.newest_end = self.newest_end.max(stretch.newest_end.unwrap_or(i64::MIN));
         self.calls += stretch.calls();
         let counts = std::mem::take(&mut stretch.counts);

@@ -1,12 +1,24 @@
 //! Puts the shares of old calls together to packed days.
 
+use std::hash::{Hash, Hasher};
+
 use rustc_hash::FxHashMap;
 
 use super::days::{CELLS, MAX_PARTIES, Packed, QUARTERS, day_of, put, put_cell};
 use crate::call::{Figures, NameId, Place, Share};
 
 /// Trunk, queue, extension.
-type Party = [NameId; 3];
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Party([NameId; 3]);
+
+/// Each name is a hash already.
+impl Hash for Party {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [trunk, queue, extension] = self.0;
+        state.write_u64(trunk.0 ^ queue.0.rotate_left(21) ^ extension.0.rotate_left(42));
+    }
+}
 
 /// How many bits of a cell's order say which of the cells it is, in the order in which they came.
 const SERIAL_BITS: u32 = 20;
@@ -27,8 +39,6 @@ pub struct Packer {
     amounts: Vec<[u64; 4]>,
     numbers: FxHashMap<Party, u32>,
     parties: Vec<Party>,
-    /// The party of the call before, which often is that of the next.
-    last_party: Option<(Party, u32)>,
     /// The day that counts as 0.
     first_day: i64,
     packed: Vec<Packed>,
@@ -55,7 +65,7 @@ impl Packer {
             self.first_day = day.saturating_sub(DAYS / 2);
         }
         let place = quarter.rem_euclid(QUARTERS) as u64 * CELLS + cell.index() as u64;
-        let party = u64::from(self.party([trunk, queue, extension]));
+        let party = u64::from(self.party(Party([trunk, queue, extension])));
         let order = (((day - self.first_day) as u64) << PLACE_BITS | place) << PARTY_BITS | party;
         self.order.push(order << SERIAL_BITS | self.amounts.len() as u64);
         let Figures { calls, legs, talk_seconds, wait_seconds } = share.figures;
@@ -69,17 +79,10 @@ impl Packer {
     }
 
     fn party(&mut self, party: Party) -> u32 {
-        if let Some((last, number)) = self.last_party
-            && last == party
-        {
-            return number;
-        }
-        let number = *self.numbers.entry(party).or_insert_with(|| {
+        *self.numbers.entry(party).or_insert_with(|| {
             self.parties.push(party);
             (self.parties.len() - 1) as u32
-        });
-        self.last_party = Some((party, number));
-        number
+        })
     }
 
     fn pack(&mut self) {
@@ -93,7 +96,6 @@ impl Packer {
         self.amounts.clear();
         self.numbers.clear();
         self.parties.clear();
-        self.last_party = None;
     }
 }
 
@@ -110,7 +112,7 @@ fn pack_day(day: i64, cells: &[u64], amounts: &[[u64; 4]], parties: &[Party]) ->
     let used = here.iter_mut().zip(parties).filter(|(number, _)| **number == 0);
     for (number, (local, party)) in used.enumerate() {
         *local = number as u32;
-        for &name in party {
+        for &name in &party.0 {
             let number = if name.is_some() {
                 *name_numbers.entry(name).or_insert_with(|| {
                     names.push(name);

@@ -15,11 +15,14 @@ use crate::{
 
 const NOW: u64 = 1_795_400_000;
 
+/// Quarter hour, direction and outcome, and names.
+type Cell = (i64, usize, [Option<String>; 3]);
+
 /// Everything that the store shows of calls and rows.
 #[derive(Debug, PartialEq)]
 struct Shown {
     counts: [u64; 5],
-    cells: BTreeMap<(i64, usize, [Option<String>; 3]), [i64; 4]>,
+    cells: BTreeMap<Cell, [i64; 4]>,
     quarantine: Vec<Vec<u8>>,
 }
 
