@@ -150,7 +150,9 @@ impl Gathered {
 
     /// What all calls amount to that are still here. They get no more legs; their memory is used again.
     pub fn close(&mut self, packer: &mut Packer) -> Closed {
-        self.calls.drain(..).chain(self.lone.drain(..)).for_each(|call| packer.add(&call.share()));
+        for call in self.calls.iter().chain(&self.lone) {
+            packer.add(&call.share());
+        }
         self.clear();
         packer.finish()
     }
