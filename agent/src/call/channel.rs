@@ -65,7 +65,8 @@ impl<'a> Channel<'a> {
 
     /// Whether this is one half of a channel that joins two places inside the PBX.
     pub fn is_local(self) -> bool {
-        self.technology == b"Local"
+        // As a pattern: to compare slices takes a call.
+        matches!(self.technology, b"Local")
     }
 }
 

@@ -84,7 +84,7 @@ impl Ids {
     #[inline(always)]
     pub(crate) fn of(leg: &Leg<'_>) -> Self {
         let (uniqueid, linkedid) = (present(leg.uniqueid), present(leg.linkedid));
-        let begins = linkedid.or(uniqueid) == uniqueid;
+        let begins = linkedid.is_none_or(|linkedid| uniqueid.is_some_and(|uniqueid| same(linkedid, uniqueid)));
         let own = uniqueid.map(hash);
         let call = match linkedid {
             Some(id) if !begins => Some(CallKey::new(id, hash(id))),
@@ -95,6 +95,21 @@ impl Ids {
             .map(|(own, sequence)| NonZeroU64::new(with_number(own, sequence)).unwrap_or(NonZeroU64::MIN));
         Self { call, row, begins }
     }
+}
+
+/// Whether two ids are one. Most are of a length at which their first and last bytes are all of them.
+#[inline(always)]
+fn same(left: &[u8], right: &[u8]) -> bool {
+    let ends = |id: &[u8]| {
+        id.first_chunk::<8>()
+            .zip(id.last_chunk::<16>())
+            .map(|(first, last)| (u64::from_ne_bytes(*first), u128::from_ne_bytes(*last)))
+    };
+    left.len() == right.len()
+        && match (left.len(), ends(left), ends(right)) {
+            (..=24, Some(left), Some(right)) => left == right,
+            _ => left == right,
+        }
 }
 
 /// A text as a number that is the same in every process and order of arrival.
