@@ -10,9 +10,12 @@ mod days;
 mod error;
 mod feeds;
 mod files;
+mod gathered;
+mod history;
 mod live;
 mod names;
 mod open;
+mod packer;
 mod pending;
 mod queues;
 mod read;
@@ -37,7 +40,9 @@ pub use self::{
     error::StoreError,
     feeds::{Enlisted, FeedCounts},
     files::{Known, head_of},
+    gathered::{Gathered, Gatherer},
     live::Peak,
+    packer::{Closed, Packer},
     pending::{Origin, Pending},
     queues::{QueueFigures, QueueShare, SHORT},
     read::{Counts, Quarantined, RollupRow, SourceCounts, Texts},
@@ -95,7 +100,7 @@ impl Store {
     /// # Errors
     /// None today: the store is touched at the commit only.
     pub fn batch<'a>(&'a mut self, rules: &'a CallRules) -> Result<Batch<'a>, StoreError> {
-        let pending = Pending::new(usize::MAX);
+        let pending = Pending::default();
         Ok(Batch { store: self, rules, pending, told: Told::default(), via: None, failed: None })
     }
 

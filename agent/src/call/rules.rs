@@ -2,20 +2,31 @@
 
 use demarc_proto::report::Destination;
 
-use crate::{call::channel::Channel, settings::Pbx};
+use super::{channel::Channel, name::NameId};
+use crate::settings::Pbx;
 
 /// How to tell a trunk from an extension, and home from abroad.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallRules {
     trunks: Vec<TrunkRule>,
+    /// Bit n is set where the device of a trunk has n bytes (or 64 more, and so on): most telephones are told from all
+    /// trunks by that alone.
+    lengths: u64,
     outside_line: Box<[u8]>,
     international: Vec<Box<[u8]>>,
 }
 
+/// A trunk.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Trunk {
+    /// As it stands in the settings: the name under which the trunk is counted.
+    pub(super) name: Box<str>,
+    pub(super) id: NameId,
+}
+
 #[derive(Clone, PartialEq, Eq)]
 struct TrunkRule {
-    /// As it stands in the settings: the name under which the trunk is counted.
-    name: Box<str>,
+    trunk: Trunk,
     technology: Option<Box<[u8]>>,
     device: Box<[u8]>,
 }
@@ -35,18 +46,20 @@ impl CallRules {
         trunks.sort_by_key(|rule| rule.technology.is_none());
         let international = pbx.international.iter().filter(|prefix| !prefix.is_empty());
         Self {
+            lengths: trunks.iter().fold(0, |lengths, rule| lengths | length_bit(&rule.device)),
             trunks,
             outside_line: pbx.outside_line.as_bytes().into(),
             international: international.map(|prefix| prefix.as_bytes().into()).collect(),
         }
     }
 
-    /// The trunk that a channel is on, by its name in the settings.
-    pub fn trunk(&self, channel: Channel<'_>) -> Option<&str> {
-        if channel.is_local() {
+    /// The trunk that a channel is on.
+    #[inline]
+    pub(super) fn trunk(&self, channel: Channel<'_>) -> Option<&Trunk> {
+        if self.lengths & length_bit(channel.device) == 0 || channel.is_local() {
             return None;
         }
-        self.trunks.iter().find(|rule| rule.holds(channel)).map(|rule| &*rule.name)
+        self.trunks.iter().find(|rule| rule.holds(channel)).map(|rule| &rule.trunk)
     }
 
     /// Where a number that was dialled to the outside leads.
@@ -57,15 +70,18 @@ impl CallRules {
     }
 }
 
+fn length_bit(device: &[u8]) -> u64 {
+    1 << (device.len() % 64)
+}
+
 impl TrunkRule {
     fn new(name: &str) -> Self {
+        let trunk = Trunk { name: name.into(), id: NameId::of(name.as_bytes()) };
         match name.split_once('/') {
-            Some((technology, device)) => Self {
-                name: name.into(),
-                technology: Some(technology.as_bytes().into()),
-                device: device.as_bytes().into(),
-            },
-            None => Self { name: name.into(), technology: None, device: name.as_bytes().into() },
+            Some((technology, device)) => {
+                Self { trunk, technology: Some(technology.as_bytes().into()), device: device.as_bytes().into() }
+            }
+            None => Self { trunk, technology: None, device: name.as_bytes().into() },
         }
     }
 
@@ -88,7 +104,7 @@ mod tests {
     }
 
     fn trunk<'a>(rules: &'a CallRules, name: &str) -> Option<&'a str> {
-        rules.trunk(Channel::parse(name.as_bytes())?)
+        rules.trunk(Channel::parse(name.as_bytes())?).map(|trunk| &*trunk.name)
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::{
     format::Format,
     leg::{Disposition, Leg, MalformedReason, Row},
     moment::{Moment, Moments, resolve},
-    reader::Taken,
+    reader::{Memory, Taken},
     scanner::MAX_RECORD,
     split::{Fields, MAX_COLUMNS, Split, split},
     uniqueid,
@@ -221,12 +221,12 @@ impl Format for ColumnReader {
         read_rows(buffer, limit, |rest| self.row(rest, whole, sink))
     }
 
-    fn memory(&self) -> (Option<i64>, Option<u64>) {
-        (self.last_end, None)
+    fn memory(&self) -> Memory {
+        Memory { last_end: self.last_end, twice: None }
     }
 
-    fn remember(&mut self, (last_end, _): (Option<i64>, Option<u64>)) {
-        self.last_end = last_end;
+    fn remember(&mut self, memory: Memory) {
+        self.last_end = memory.last_end;
     }
 
     fn trouble(&self) -> Option<String> {

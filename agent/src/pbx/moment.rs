@@ -48,7 +48,7 @@ impl Moment {
             Self::Utc(moment) => moment,
             Self::Wall(wall) => {
                 let wall = WallTimes { start: wall, answer: None, end: wall, duration: 0, billed: 0 };
-                zone.resolve(wall, || None, last_end).start
+                zone.resolve(wall, || None, || last_end).start
             }
         }
     }
@@ -80,13 +80,13 @@ pub(super) fn resolve(
             let duration = duration.unwrap_or(end - start);
             // What is not told of the billed time cannot cast doubt on the answer.
             let billed = billed.unwrap_or(answer.map_or(0, |answer| end - answer));
-            zone.resolve(WallTimes { start, answer, end, duration, billed }, || created, last_end)
+            zone.resolve(WallTimes { start, answer, end, duration, billed }, || created, || last_end)
         }
         (start, answer, end) => {
             let start = match start {
                 Moment::Wall(wall) => {
                     let wall = WallTimes { start: wall, answer: None, end: wall, duration: 0, billed: 0 };
-                    zone.resolve(wall, || created, last_end).start
+                    zone.resolve(wall, || created, || last_end).start
                 }
                 Moment::Utc(moment) => moment,
             };

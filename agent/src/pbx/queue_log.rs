@@ -8,7 +8,7 @@ use super::{
     columns::read_rows,
     format::Format,
     leg::{MalformedReason, Row},
-    reader::Taken,
+    reader::{Memory, Taken},
     scanner::MAX_RECORD,
 };
 
@@ -139,11 +139,11 @@ impl Format for QueueLogReader {
         })
     }
 
-    fn memory(&self) -> (Option<i64>, Option<u64>) {
-        (None, None)
+    fn memory(&self) -> Memory {
+        Memory::default()
     }
 
-    fn remember(&mut self, _: (Option<i64>, Option<u64>)) {}
+    fn remember(&mut self, _: Memory) {}
 
     fn trouble(&self) -> Option<String> {
         None

@@ -27,7 +27,7 @@ use super::{
     format::Format,
     leg::Row,
     position::{Mark, Position},
-    reader::{RowReader, Taken},
+    reader::{Memory, RowReader, Taken},
     scanner::MAX_RECORD,
     zone::Zone,
 };
@@ -142,7 +142,7 @@ impl Tail {
     pub fn go_back(&mut self, position: Option<Position>) {
         self.resume = position.unwrap_or(Position { modified: i64::MAX, ..Position::default() });
         self.modified = self.resume.modified;
-        self.reader.remember((self.resume.last_end, self.resume.twice));
+        self.reader.remember(Memory { last_end: self.resume.last_end, twice: self.resume.twice });
         self.current = None;
         self.older.clear();
         self.started = false;
@@ -158,7 +158,7 @@ impl Tail {
             (position.prefix_len, position.prefix_hash) = (mark.prefix_len, mark.prefix_hash);
         }
         position.modified = self.modified;
-        (position.last_end, position.twice) = self.reader.memory();
+        Memory { last_end: position.last_end, twice: position.twice } = self.reader.memory();
         if self.started {
             position.older = self.older.iter().map(|older| older.file.mark()).collect();
         }

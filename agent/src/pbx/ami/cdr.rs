@@ -64,7 +64,7 @@ impl CdrReader {
     pub fn moment(&mut self, wall: &[u8]) -> Option<i64> {
         let wall = self.dates.parse(wall)?;
         let times = WallTimes { start: wall, answer: None, end: wall, duration: 0, billed: 0 };
-        Some(self.zone.resolve(times, || None, None).start)
+        Some(self.zone.resolve(times, || None, || None).start)
     }
 
     /// What looks wrong with the zone, in words.
@@ -106,7 +106,7 @@ impl CdrReader {
         };
         let (uniqueid, linkedid) = (filled(uniqueid), linkedid.and_then(filled));
         let created = || uniqueid.as_deref().or(linkedid.as_deref()).and_then(uniqueid::created);
-        let times = self.zone.resolve(WallTimes { start, answer, end, duration, billed }, created, self.last_end);
+        let times = self.zone.resolve(WallTimes { start, answer, end, duration, billed }, created, || self.last_end);
         if self.check.wants()
             && let Some(created) = created()
         {

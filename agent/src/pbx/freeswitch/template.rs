@@ -12,7 +12,7 @@ use crate::pbx::{
     columns::{PASSED_OVER, read_rows},
     format::Format,
     leg::{MalformedReason, Row},
-    reader::Taken,
+    reader::{Memory, Taken},
     scanner::MAX_RECORD,
     split::MAX_COLUMNS,
     wall::DateCache,
@@ -268,12 +268,12 @@ impl Format for TemplateReader {
         read_rows(buffer, limit, |rest| self.row(rest, whole, sink))
     }
 
-    fn memory(&self) -> (Option<i64>, Option<u64>) {
-        (self.last_end, None)
+    fn memory(&self) -> Memory {
+        Memory { last_end: self.last_end, twice: None }
     }
 
-    fn remember(&mut self, (last_end, _): (Option<i64>, Option<u64>)) {
-        self.last_end = last_end;
+    fn remember(&mut self, memory: Memory) {
+        self.last_end = memory.last_end;
     }
 
     fn trouble(&self) -> Option<String> {
