@@ -85,6 +85,8 @@ pub struct Input {
     file: File,
     length: u64,
     account: bool,
+    /// Rows that ended then or later are passed over: seconds since 1970 in UTC.
+    before: i64,
 }
 
 impl Input {
@@ -111,12 +113,18 @@ impl Input {
         }
         let length = file.metadata().map_err(read)?.len();
         let account = is_of_an_account(&path, &head);
-        Ok(Self { path, file, length, account })
+        Ok(Self { path, file, length, account, before: i64::MAX })
     }
 
     /// Whether the file looks like that of one account code, whose rows stand in `Master.csv` as well.
     pub fn is_of_an_account(&self) -> bool {
         self.account
+    }
+
+    /// Passes over rows that ended at that moment or later: somebody else counts them. Seconds since 1970 in UTC.
+    #[must_use]
+    pub fn before(self, before: i64) -> Self {
+        Self { before, ..self }
     }
 
     /// The file.
@@ -175,7 +183,7 @@ fn attempt(
     progress: &mut dyn FnMut(Progress),
     outcome: &mut FileOutcome,
 ) -> Result<(), ImportError> {
-    let path = input.path.clone();
+    let (path, before) = (input.path.clone(), input.before);
     let read = |source| ImportError::Read { path: path.clone(), source };
     let file = &mut input.file;
     file.rewind().map_err(read)?;
@@ -189,7 +197,7 @@ fn attempt(
         return Ok(());
     }
     // What is appended while we read is for the next time: else an import of a live file might never end.
-    let job = Job { file, length: metadata.len(), zone: &zone, rules, now: now(), start: Place::of(&start) };
+    let job = Job { file, length: metadata.len(), zone: &zone, rules, now: now(), before, start: Place::of(&start) };
     let mut pending = store.import(OPEN_CALLS)?;
     let mut last_commit = Instant::now();
     crew::read(&job, |crew| {

@@ -38,6 +38,8 @@ pub(super) struct Job<'a> {
     pub(super) rules: &'a CallRules,
     /// Seconds since 1970 in UTC.
     pub(super) now: u64,
+    /// Rows that ended then or later are passed over.
+    pub(super) before: i64,
     pub(super) start: Place,
 }
 
@@ -197,7 +199,7 @@ impl<'a> Reader<'a> {
         Self {
             job,
             rows: StretchReader::new(job.file, job.length, job.zone.clone()),
-            gatherer: Gatherer::new(job.rules, job.now),
+            gatherer: Gatherer::new(job.rules, job.now).before(job.before),
             packer: Packer::default(),
         }
     }

@@ -22,6 +22,8 @@ pub struct FileOutcome {
     pub malformed: u64,
     /// Rows that were read twice.
     pub duplicates: u64,
+    /// Rows that are left to the sources in the config file.
+    pub left: u64,
     /// Whether all of the file had been read before.
     pub already_read: bool,
     /// Calls that the store did not know.
@@ -49,6 +51,7 @@ impl FileOutcome {
             legs: 0,
             malformed: 0,
             duplicates: 0,
+            left: 0,
             already_read: false,
             calls: 0,
             trouble: None,
@@ -60,6 +63,7 @@ impl FileOutcome {
         self.legs += committed.legs;
         self.malformed += committed.malformed;
         self.duplicates += committed.duplicates;
+        self.left += committed.left;
         self.calls += committed.calls;
     }
 }
@@ -97,6 +101,9 @@ impl Summary {
                     file.rows, file.legs, file.calls, file.malformed, file.duplicates
                 )
             };
+            if file.left > 0 {
+                let _ = writeln!(out, "{path}: {} rows were left to the sources in the config file", file.left);
+            }
         }
         let _ = writeln!(
             out,

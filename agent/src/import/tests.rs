@@ -90,6 +90,18 @@ impl Fixture {
 }
 
 #[test]
+fn rows_of_the_time_that_others_count_are_left_to_them() {
+    let fixture = fixture();
+    let path = fixture.write("Master.csv", &rows(0..100));
+    // Row 60 begins at one o'clock and ends 35 seconds later.
+    let before = "2026-11-20T01:00:00Z".parse::<jiff::Timestamp>().unwrap().as_second();
+    let input = Input::open(&path).unwrap().before(before);
+    let outcome = file(&mut fixture.store(), input, Zone::utc(), &fixture.rules, &|| NOW, &mut |_| {}).unwrap();
+    assert_eq!((outcome.rows, outcome.calls, outcome.left), (60, 60, 40));
+    assert_eq!(fixture.import(&path).rows, 0, "what was passed over is not read later by mistake");
+}
+
+#[test]
 fn a_file_is_imported_once_and_what_was_appended_later() {
     let fixture = fixture();
     let path = fixture.write("old.csv", &rows(0..30));

@@ -27,6 +27,8 @@ pub struct Committed {
     pub malformed: u64,
     /// Rows that were read twice.
     pub duplicates: u64,
+    /// Rows that were left to another source.
+    pub left: u64,
     /// Calls that the store did not know.
     pub calls: u64,
     /// Legs that the store did not know.
@@ -165,6 +167,7 @@ impl Work<'_> {
             rows: counts.rows,
             malformed: counts.malformed,
             duplicates: counts.duplicates,
+            left: counts.told,
             calls: u64::try_from(sum.calls).unwrap_or(0),
             legs: u64::try_from(sum.legs).unwrap_or(0),
         })

@@ -41,13 +41,21 @@ pub struct Gatherer<'a> {
     names: Names,
     /// Ends after this are not believed.
     latest_end: i64,
+    /// Rows that ended then or later count by another source's word.
+    before: i64,
 }
 
 impl<'a> Gatherer<'a> {
     /// By these rules, at that moment.
     pub fn new(rules: &'a CallRules, now: u64) -> Self {
         let latest_end = i64::try_from(now).unwrap_or(i64::MAX).saturating_add(AHEAD);
-        Self { rules, names: Names::default(), latest_end }
+        Self { rules, names: Names::default(), latest_end, before: i64::MAX }
+    }
+
+    /// Leaves rows that ended at that moment or later to others.
+    #[must_use]
+    pub fn before(self, before: i64) -> Self {
+        Self { before, ..self }
     }
 
     /// Takes in a row.
@@ -72,6 +80,10 @@ impl<'a> Gatherer<'a> {
 
     #[inline(always)]
     fn leg(&mut self, leg: &Leg<'_>, into: &mut Gathered) {
+        if leg.end >= self.before {
+            into.counts.told += 1;
+            return;
+        }
         into.counts.rows += 1;
         into.counts.unlinked += u64::from(present(leg.linkedid).is_none());
         if leg.end <= self.latest_end {
