@@ -1,6 +1,7 @@
 //! The collector: reads call records, keeps the store, and passes reports through the gate. The pipeline stands here in order.
 
 pub mod books;
+pub mod connections;
 pub mod feed;
 pub mod reporting;
 pub mod roster;
@@ -14,6 +15,7 @@ use std::{
 };
 
 use self::{
+    connections::Connections,
     feed::{Feed, FeedError},
     reporting::Reporting,
     streams::Streams,
@@ -24,6 +26,7 @@ use crate::{
     ipc::{
         CollectorSettings, CollectorStatus, EXIT_FRESH_RULES, FromCollector, Record, ToCollector,
         channel::{CollectorChannel, Receiver, Sender},
+        descriptors::Taker,
     },
     outbox::Outbox,
     pbx::{source, stream::Said, tail::TailError, watch::Watch, zone::Zone},
@@ -58,11 +61,12 @@ impl Ended {
     }
 }
 
-/// Follows the sources until it is told to stop. `machine_zone` is the machine's own zone, loaded before confinement.
+/// Follows the sources until it is told to stop. `machine_zone` is the machine's own zone, loaded before confinement;
+/// connections to servers of the PBX come by `taker`.
 ///
 /// # Errors
 /// When the store or the ledger cannot be opened at all. What fails later is tried again, and shown in the status.
-pub async fn run(channel: CollectorChannel, machine_zone: Zone) -> anyhow::Result<Ended> {
+pub async fn run(channel: CollectorChannel, taker: Option<Taker>, machine_zone: Zone) -> anyhow::Result<Ended> {
     let (sender, mut receiver) = channel.split();
     let settings = loop {
         match receiver.recv().await? {
@@ -71,7 +75,7 @@ pub async fn run(channel: CollectorChannel, machine_zone: Zone) -> anyhow::Resul
             Some(_) => {}
         }
     };
-    let mut collector = Collector::open(settings, machine_zone, sender)?;
+    let mut collector = Collector::open(settings, machine_zone, taker, sender)?;
     collector.settings_in_force().await?;
     collector.follow(&mut receiver).await
 }
@@ -84,6 +88,7 @@ struct Collector {
     store: Store,
     reporting: Reporting,
     feeds: Vec<Feed>,
+    connections: Connections,
     streams: Streams,
     watch: Watch,
     sender: Sender<FromCollector>,
@@ -103,19 +108,26 @@ struct Troubles {
 }
 
 impl Collector {
-    fn open(settings: CollectorSettings, machine_zone: Zone, sender: Sender<FromCollector>) -> anyhow::Result<Self> {
+    fn open(
+        settings: CollectorSettings,
+        machine_zone: Zone,
+        taker: Option<Taker>,
+        sender: Sender<FromCollector>,
+    ) -> anyhow::Result<Self> {
         let state = StateDir::new(&settings.state_dir);
         let (mut store, recovered) = open_store(&state)?;
         let ledger = Ledger::open(&state)?;
         let outbox = Outbox::open(&state)?;
         let reporting = Reporting::open(&mut store, ledger, outbox, &settings, recovered.is_some(), now())?;
+        let connections = Connections::new(taker);
         let mut collector = Self {
             rules: CallRules::new(&settings.pbx),
             machine_zone,
             store,
             reporting,
             feeds: Vec::new(),
-            streams: Streams::new(),
+            streams: Streams::new(connections.connector()),
+            connections,
             watch: Watch::new(&paths(&settings)),
             sender,
             troubles: Troubles { recovered, ..Troubles::default() },
@@ -129,7 +141,7 @@ impl Collector {
 
     fn open_feeds(&mut self) -> anyhow::Result<()> {
         self.feeds.clear();
-        self.streams = Streams::new();
+        self.streams = Streams::new(self.connections.connector());
         for member in roster::enlist(&self.settings.pbx, &mut self.store, now())? {
             let zone = match member.source().timezone() {
                 Some(name) => Zone::load(Some(name))?,
@@ -162,6 +174,7 @@ impl Collector {
                     // The supervisor is gone, and with it whoever could tell us to stop.
                     None => return Ok(Ended::InOrder),
                 },
+                asked = self.connections.next() => self.sender.send(&self.connections.ask(asked)).await?,
                 said = self.streams.next() => self.hear(said),
                 () = self.watch.changed() => {}
                 () = tokio::time::sleep(wait) => {}
@@ -249,6 +262,8 @@ impl Collector {
             ToCollector::Enter { number, about, payload } => {
                 self.enter(number, Draft::support(about, &payload)).await?;
             }
+            ToCollector::Connected { number } => self.connections.made(number),
+            ToCollector::NotConnected { number, reason } => self.connections.failed(number, reason),
             ToCollector::Stop => return Ok(ControlFlow::Break(())),
         }
         Ok(ControlFlow::Continue(()))

@@ -6,7 +6,7 @@
 //! * the **collector** reads call records and writes the store and the outbox; it cannot make an internet socket;
 //! * the **link** reads the outbox and its own keys and connects to one port; it cannot open a call record;
 //! * the **supervisor** may do what its children may, because a Landlock domain can only get narrower, plus start
-//!   its own program; it makes no connection itself;
+//!   its own program; it connects to the servers that the sources name on this machine, and passes their bytes on;
 //! * a **command** (`demarc report` and its like) reads and writes the state directory and the files it was given;
 //! * the worker of a support **session** gets what the scope of its grant needs, and nothing of ours;
 //! * the **shell** that a session starts gets less than its worker, which it can neither signal nor look into ([`shell`]).

@@ -30,6 +30,10 @@ pub const ROLE_FD: i32 = 3;
 /// of [`ToLink::SessionOpen`] (eight bytes, big-endian); and at which a session's worker finds the other end.
 pub const SESSION_FD: i32 = 4;
 
+/// The descriptor at which the collector gets its connections to the servers of the PBX, each with a datagram that holds
+/// the number of [`ToCollector::Connected`].
+pub const CONNECTION_FD: i32 = 4;
+
 /// The descriptor to which a session's worker writes its recording.
 pub const RECORDING_FD: i32 = 5;
 
@@ -68,6 +72,18 @@ pub enum ToCollector {
         /// The exact payload of the frame that leaves, if one does; of a session, the receipt for the owner.
         payload: String,
     },
+    /// The connection asked for with [`FromCollector::Connect`] is there: its descriptor has come over [`CONNECTION_FD`].
+    Connected {
+        /// As in [`FromCollector::Connect`].
+        number: u64,
+    },
+    /// There is no such connection.
+    NotConnected {
+        /// As in [`FromCollector::Connect`].
+        number: u64,
+        /// Why, in words.
+        reason: String,
+    },
     /// End in good order.
     Stop,
 }
@@ -88,6 +104,14 @@ pub enum FromCollector {
     Recorded {
         /// [`Record::number`].
         number: u64,
+    },
+    /// Wants a connection to the server of a source, which must be in the settings and on this machine; answered by
+    /// [`ToCollector::Connected`] or [`ToCollector::NotConnected`].
+    Connect {
+        /// Chosen by the collector.
+        number: u64,
+        /// The address, as the settings have it.
+        address: String,
     },
     /// What `demarc status` shows of the collector; sent whenever it changed, at most once a second.
     Status(Box<CollectorStatus>),

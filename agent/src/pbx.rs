@@ -4,6 +4,7 @@
 //! `asterisk_csv` (what the columns mean) → `zone` (when it was) → `leg` (a row, understood).
 
 pub mod asterisk_csv;
+pub mod connector;
 pub mod format;
 pub mod leg;
 pub mod position;

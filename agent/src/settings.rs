@@ -2,6 +2,7 @@
 
 pub mod edit;
 pub mod load;
+pub mod loopback;
 pub mod source;
 
 use std::path::PathBuf;

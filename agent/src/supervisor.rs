@@ -4,6 +4,7 @@
 //! with what should run, and nothing else starts or ends a role.
 
 mod changes;
+mod connections;
 pub mod derive;
 mod lock;
 mod process;
@@ -30,13 +31,14 @@ use crate::{
     },
     control::{Answer, Request},
     ipc::{
-        CollectorSettings, CollectorStatus, Confined, FromCollector, FromLink, FromSession, LinkSettings, LinkStatus,
-        SESSION_FD, ToCollector, ToLink, descriptors,
+        CONNECTION_FD, CollectorSettings, CollectorStatus, Confined, FromCollector, FromLink, FromSession,
+        LinkSettings, LinkStatus, SESSION_FD, ToCollector, ToLink, descriptors,
     },
     settings::load::Loaded,
     state::{Site, StateDir},
 };
 use changes::{Silence, Waiting};
+use connections::{Connections, Dialled};
 use derive::Upload;
 use process::Event;
 use relay::{Asker, Relay};
@@ -81,6 +83,7 @@ struct Supervisor {
     collected: Option<CollectorStatus>,
     linked: Option<LinkStatus>,
     relay: Relay,
+    connections: Connections,
     sessions: Sessions,
 
     watched_config: Watched,
@@ -102,6 +105,7 @@ enum Happening {
     Collector(u64, Event<FromCollector>),
     Link(u64, Event<FromLink>),
     Session(u64, Event<FromSession>),
+    Dialled(Dialled),
     Asked(Request, oneshot::Sender<Answer>),
     Look,
     Reload,
@@ -115,6 +119,7 @@ impl Supervisor {
         match happening {
             Happening::Collector(incarnation, Event::Said(message)) => self.collector_said(incarnation, message, now),
             Happening::Collector(incarnation, Event::Ended(status)) => {
+                self.connections.close();
                 if self.collector.ended(incarnation, &status, now) == End::NotConfined {
                     self.ending = Some(Ending::NotConfined);
                 }
@@ -129,6 +134,12 @@ impl Supervisor {
             }
             Happening::Session(incarnation, Event::Said(message)) => self.session_said(incarnation, message),
             Happening::Session(incarnation, Event::Ended(_)) => self.session_ended(incarnation),
+            Happening::Dialled(dialled) => {
+                if self.collector.present(dialled.incarnation).is_some() {
+                    let message = self.connections.hand_over(dialled);
+                    self.collector.tell(message);
+                }
+            }
             Happening::Asked(Request::Status, answer) => {
                 let _ = answer.send(Answer::Status(Box::new(self.status())));
             }
@@ -191,7 +202,10 @@ impl Supervisor {
             Some(_) => {}
             None if self.collector.may_start(now) => {
                 let profile = layout::collector(&self.ground, &self.loaded.settings);
-                self.collector.start(&profile, Vec::new(), now);
+                let (giver, theirs) = descriptors::pair().ok().unzip();
+                self.connections.giver = giver;
+                let given = theirs.map(|theirs| (theirs, CONNECTION_FD)).into_iter().collect();
+                self.collector.start(&profile, given, now);
             }
             None => {}
         }
@@ -240,6 +254,9 @@ impl Supervisor {
                 Some(Asker::Supervisor) => self.entered(entry, now),
                 None => {}
             },
+            FromCollector::Connect { number, address } => {
+                self.connections.dial(incarnation, number, address, &self.collector_settings.pbx);
+            }
             FromCollector::Status(status) => self.collected = Some(*status),
         }
     }
@@ -280,6 +297,7 @@ struct Inbox {
     collector: mpsc::Receiver<(u64, Event<FromCollector>)>,
     link: mpsc::Receiver<(u64, Event<FromLink>)>,
     sessions: mpsc::Receiver<(u64, Event<FromSession>)>,
+    dialled: mpsc::Receiver<Dialled>,
 }
 
 /// The clock, in seconds since 1970 in UTC.

@@ -9,7 +9,7 @@ use crate::{
     collector,
     confine::{self, Profile, prove},
     ipc::{
-        EXIT_NOT_CONFINED, FromCollector, FromLink, FromSession, RECORDING_FD, ROLE_FD, SESSION_FD,
+        CONNECTION_FD, EXIT_NOT_CONFINED, FromCollector, FromLink, FromSession, RECORDING_FD, ROLE_FD, SESSION_FD,
         channel::{self, Channel},
         descriptors::Taker,
     },
@@ -75,12 +75,17 @@ pub fn run(args: &RoleArgs) -> anyhow::Result<ExitCode> {
         Role::Session => channel::send_blocking(&mut socket, &FromSession::Ready(confined))?,
         _ => channel::send_blocking(&mut socket, &FromLink::Ready(confined))?,
     }
-    let doors = (args.role == Role::Link).then(|| channel::inherited(SESSION_FD).ok()).flatten().map(Taker::new);
+    let descriptors = match args.role {
+        Role::Collector => channel::inherited(CONNECTION_FD).ok(),
+        Role::Link => channel::inherited(SESSION_FD).ok(),
+        _ => None,
+    };
+    let taker = descriptors.map(Taker::new);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended: anyhow::Result<ExitCode> = runtime.block_on(async {
         tokio::spawn(memory::stay_small());
         match args.role {
-            Role::Collector => Ok(collector::run(Channel::new(socket)?, machine_zone).await?.exit_code()),
+            Role::Collector => Ok(collector::run(Channel::new(socket)?, taker, machine_zone).await?.exit_code()),
             Role::Session => {
                 let ssh = channel::inherited(SESSION_FD).context("the session's socket is missing")?.into();
                 let recording = channel::inherited_file(RECORDING_FD).context("the recording is missing")?;
@@ -88,7 +93,7 @@ pub fn run(args: &RoleArgs) -> anyhow::Result<ExitCode> {
                 Ok(ExitCode::SUCCESS)
             }
             _ => {
-                link::run(Channel::new(socket)?, doors).await;
+                link::run(Channel::new(socket)?, taker).await;
                 Ok(ExitCode::SUCCESS)
             }
         }

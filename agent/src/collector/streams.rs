@@ -10,6 +10,7 @@ use crate::{
     ipc::SourceStatus,
     pbx::{
         Zone,
+        connector::Connector,
         source::{self, Start},
         stream::{Outlet, Portion, Said},
     },
@@ -23,6 +24,7 @@ const WAITING: usize = 4;
 
 /// All of them.
 pub struct Streams {
+    connector: Connector,
     streams: Vec<Stream>,
     sender: mpsc::Sender<(usize, Said)>,
     receiver: mpsc::Receiver<(usize, Said)>,
@@ -45,10 +47,10 @@ impl Drop for Stream {
 }
 
 impl Streams {
-    /// None yet.
-    pub fn new() -> Self {
+    /// None yet. Those that have a server get to it by `connector`.
+    pub fn new(connector: Connector) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
-        Self { streams: Vec::new(), sender, receiver }
+        Self { connector, streams: Vec::new(), sender, receiver }
     }
 
     /// Adds a source.
@@ -80,7 +82,8 @@ impl Streams {
                     since: enlisted.since,
                 };
                 let outlet = Outlet::new(index, self.sender.clone());
-                stream.task = source::begin(stream.member.source(), stream.zone.clone(), start, outlet);
+                stream.task =
+                    source::begin(stream.member.source(), stream.zone.clone(), start, &self.connector, outlet);
                 wait = RETRY;
             }
         }

@@ -1,4 +1,4 @@
-//! Open descriptors on their way from the supervisor to the link: one a datagram, with a number.
+//! Open descriptors on their way from the supervisor to a role: one a datagram, with a number.
 
 use std::{
     io::{IoSlice, IoSliceMut},
@@ -18,7 +18,7 @@ use rustix::{
 #[derive(Debug)]
 pub struct Giver(OwnedFd);
 
-/// The link's end.
+/// The role's end.
 #[derive(Debug)]
 pub struct Taker(OwnedFd);
 
@@ -35,7 +35,7 @@ impl Giver {
     /// Gives a descriptor away under that number.
     ///
     /// # Errors
-    /// When the link is gone, or has not taken what it was given.
+    /// When the role is gone, or has not taken what it was given.
     pub fn give(&self, number: u64, descriptor: BorrowedFd<'_>) -> Result<(), Errno> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);

@@ -2,7 +2,7 @@
 
 use tokio::task::JoinHandle;
 
-use super::{format::Format, reader::RowReader, stream::Outlet, zone::Zone};
+use super::{connector::Connector, format::Format, reader::RowReader, stream::Outlet, zone::Zone};
 use crate::settings::Source;
 
 /// Where a source that is no followed file begins.
@@ -24,7 +24,13 @@ pub fn format(source: &Source, zone: Zone) -> Option<Box<dyn Format>> {
     }
 }
 
-/// Starts the task that reads a source which is no followed file.
-pub fn begin(_source: &Source, _zone: Zone, _start: Start, _outlet: Outlet) -> Option<JoinHandle<()>> {
+/// Starts the task that reads a source which is no followed file; `connector` leads to its server, where it has one.
+pub fn begin(
+    _source: &Source,
+    _zone: Zone,
+    _start: Start,
+    _connector: &Connector,
+    _outlet: Outlet,
+) -> Option<JoinHandle<()>> {
     None
 }

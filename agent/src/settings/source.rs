@@ -202,6 +202,16 @@ impl Source {
         }
     }
 
+    /// Whether the settings name an address for it that is none of those which they need not name.
+    pub(super) fn names_address(&self) -> bool {
+        match self {
+            Self::FreepbxDb { address, .. } => *address != default_mysql(),
+            Self::FusionpbxDb { address, .. } => *address != default_postgres(),
+            Self::Ami { address, .. } => *address != default_ami(),
+            _ => false,
+        }
+    }
+
     /// Whether it tells of calls; a queue log tells of queues.
     pub fn tells_of_calls(&self) -> bool {
         !matches!(self, Self::QueueLog { .. })

@@ -124,6 +124,7 @@ impl Supervisor {
             self.silence = Some(Silence { generation: next, until: now + LINK_OFF });
         }
         self.collector_settings = collector;
+        self.connections.keep_to(&self.collector_settings.pbx);
         self.link_settings = link;
         if let Ok((settings, port)) = &self.link_settings
             && self.link_port == Some(*port)

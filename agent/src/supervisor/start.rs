@@ -15,7 +15,9 @@ use tokio::{
 };
 
 use super::{
-    Ending, Happening, Inbox, Supervisor, derive,
+    Ending, Happening, Inbox, Supervisor,
+    connections::Connections,
+    derive,
     lock::{Lock, LockError},
     relay::Relay,
     sessions::Sessions,
@@ -149,6 +151,7 @@ fn supervisor(
         tracing::info!("no tunnel: {why}");
     }
     let (to_sessions, sessions_said) = mpsc::channel(MOST_EVENTS);
+    let (to_dialled, dialled) = mpsc::channel(MOST_EVENTS);
     let (sessions, dead) = Sessions::new(&state, to_sessions);
     let mut supervisor = Supervisor {
         config,
@@ -172,6 +175,7 @@ fn supervisor(
         collected: None,
         linked: None,
         relay: Relay::default(),
+        connections: Connections::new(to_dialled),
         sessions,
         watched_config,
         watched_site,
@@ -180,7 +184,7 @@ fn supervisor(
         ending: None,
     };
     supervisor.close_what_was_left(dead);
-    (supervisor, Inbox { collector, link, sessions: sessions_said })
+    (supervisor, Inbox { collector, link, sessions: sessions_said, dialled })
 }
 
 async fn main_loop(mut supervisor: Supervisor, mut inbox: Inbox, bound: Bound) -> io::Result<Ending> {
@@ -208,6 +212,7 @@ async fn main_loop(mut supervisor: Supervisor, mut inbox: Inbox, bound: Bound) -
             Some((incarnation, event)) = inbox.collector.recv() => Happening::Collector(incarnation, event),
             Some((incarnation, event)) = inbox.link.recv() => Happening::Link(incarnation, event),
             Some((incarnation, event)) = inbox.sessions.recv() => Happening::Session(incarnation, event),
+            Some(dialled) = inbox.dialled.recv() => Happening::Dialled(dialled),
             Some((request, answer)) = asked.recv() => Happening::Asked(request, answer),
             _ = terminate.recv() => Happening::Stop,
             _ = interrupt.recv() => Happening::Stop,

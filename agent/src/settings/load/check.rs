@@ -5,7 +5,10 @@ use std::time::Duration;
 use jiff::tz::TimeZoneDatabase;
 use russh::keys::{Algorithm, PublicKey};
 
-use crate::{link::proxy::Proxy, settings::Settings};
+use crate::{
+    link::proxy::Proxy,
+    settings::{Settings, loopback},
+};
 
 /// A value that makes no sense.
 #[derive(Debug, PartialEq, Eq)]
@@ -78,6 +81,12 @@ pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
                 return fault("two sources read the same file; every call would be counted twice");
             }
             seen.push(path);
+        }
+        if let Some(server) = source.server()
+            && loopback::addresses(server).is_none()
+        {
+            let occurrence = before.iter().filter(|source| source.names_address()).count();
+            return Err(Fault { key: "pbx.source.address", occurrence, problem: loopback::ALLOWED.to_owned() });
         }
         if let Some(zone) = source.timezone()
             && TimeZoneDatabase::bundled().get(zone).is_err()

@@ -162,6 +162,13 @@ fn sources_are_checked_together() {
         ]],
     );
     wrong(&source("/", "UTC"), expect!["A/demarc.toml:3:1: pbx.source.path: this names no file"]);
+    let ami = "[[pbx.source]]\ntype = \"ami\"\nuser = \"demarc\"\nsecret = \"x\"\n";
+    wrong(
+        &format!("{ami}{ami}address = \"192.0.2.1:5038\"\n"),
+        expect![[
+            r#"A/demarc.toml:9:1: pbx.source.address: allowed is a port of this machine itself, such as "127.0.0.1:5038", "[::1]:5038" or "localhost:5038": the process that reads call records has no other network"#
+        ]],
+    );
 }
 
 #[test]
