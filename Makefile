@@ -12,6 +12,8 @@ demo:
 
 test:
 	./deploy/lab/asterisk fetch
+	DEMARC_LAB_SUITE=bullseye ./deploy/lab/asterisk fetch
+	./deploy/lab/tools fetch
 	./deploy/lab/openssh fetch
 	cargo test --workspace
 

@@ -6,13 +6,16 @@
 pub mod asterisk_csv;
 pub mod connector;
 pub mod format;
+pub mod freepbx_db;
 pub mod leg;
+pub mod mysql;
 pub mod position;
 pub mod reader;
 pub mod record;
 pub mod scanner;
 pub mod source;
 pub mod stream;
+pub mod table;
 pub mod tail;
 pub mod uniqueid;
 pub mod wall;
@@ -31,3 +34,9 @@ pub use tail::{Progress, Tail, TailError};
 pub use watch::Watch;
 pub use whole::Whole;
 pub use zone::{Zone, ZoneError};
+
+/// Seconds since 1970 in UTC. A clock before 1970 counts as 1970.
+fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+}

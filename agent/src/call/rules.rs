@@ -4,6 +4,23 @@ use demarc_proto::report::Destination;
 
 use crate::{call::channel::Channel, settings::Pbx};
 
+/// A line to the outside, as the phone system itself names it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Trunk {
+    /// The technology of its channels.
+    pub technology: String,
+    /// Their device.
+    pub device: String,
+    /// The name under which it is counted.
+    pub name: String,
+}
+
+impl std::fmt::Debug for Trunk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Trunk")
+    }
+}
+
 /// How to tell a trunk from an extension, and home from abroad.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallRules {
@@ -29,8 +46,20 @@ impl std::fmt::Debug for TrunkRule {
 impl CallRules {
     /// The rules that the settings give.
     pub fn new(pbx: &Pbx) -> Self {
-        let mut trunks: Vec<_> =
-            pbx.trunks.iter().filter(|name| !name.trim().is_empty()).map(|name| TrunkRule::new(name.trim())).collect();
+        Self::knowing(pbx, [])
+    }
+
+    /// The rules that the settings give, with the trunks that the phone system has told of.
+    pub fn knowing<'a>(pbx: &Pbx, told: impl IntoIterator<Item = &'a Trunk>) -> Self {
+        let named = pbx.trunks.iter().filter(|name| !name.trim().is_empty()).map(|name| TrunkRule::new(name.trim()));
+        let mut trunks: Vec<_> = named.collect();
+        for trunk in told {
+            let rule = TrunkRule::told(trunk);
+            // The owner's own name for it comes first.
+            if !trunks.iter().any(|other| other.covers(&rule)) {
+                trunks.push(rule);
+            }
+        }
         // `PJSIP/provider1` says more than `provider1`, so it is asked first.
         trunks.sort_by_key(|rule| rule.technology.is_none());
         let international = pbx.international.iter().filter(|prefix| !prefix.is_empty());
@@ -67,6 +96,24 @@ impl TrunkRule {
             },
             None => Self { name: name.into(), technology: None, device: name.as_bytes().into() },
         }
+    }
+
+    fn told(trunk: &Trunk) -> Self {
+        Self {
+            name: trunk.name.as_str().into(),
+            technology: Some(trunk.technology.as_bytes().into()),
+            device: trunk.device.as_bytes().into(),
+        }
+    }
+
+    /// Whether it holds for every channel that the other holds for.
+    fn covers(&self, other: &Self) -> bool {
+        self.device == other.device
+            && match (&self.technology, &other.technology) {
+                (None, _) => true,
+                (Some(this), Some(that)) => this.eq_ignore_ascii_case(that),
+                (Some(_), None) => false,
+            }
     }
 
     fn holds(&self, channel: Channel<'_>) -> bool {

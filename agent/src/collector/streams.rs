@@ -36,6 +36,7 @@ struct Stream {
     task: Option<JoinHandle<()>>,
     begin_at: Instant,
     trouble: Option<String>,
+    advice: Option<String>,
 }
 
 impl Drop for Stream {
@@ -55,7 +56,7 @@ impl Streams {
 
     /// Adds a source.
     pub fn add(&mut self, member: Member, zone: Zone) {
-        self.streams.push(Stream { member, zone, task: None, begin_at: Instant::now(), trouble: None });
+        self.streams.push(Stream { member, zone, task: None, begin_at: Instant::now(), trouble: None, advice: None });
     }
 
     /// Starts the tasks that do not run and are due. Says how long none will be.
@@ -99,6 +100,12 @@ impl Streams {
         }
     }
 
+    /// The name of the source that said something; none for one that is no longer configured, whose task may
+    /// have said a last word.
+    pub fn name(&self, source: usize) -> Option<String> {
+        self.streams.get(source).map(|stream| stream.member.source().name())
+    }
+
     /// Takes in what one of them said; says whether anything came of it.
     ///
     /// # Errors
@@ -110,7 +117,6 @@ impl Streams {
         rules: &CallRules,
         reportable_from: u64,
     ) -> Result<bool, StoreError> {
-        // The task of a source that is no longer configured may have said a last word.
         let Some(stream) = self.streams.get_mut(index) else { return Ok(false) };
         match said {
             Said::Trouble(trouble) => {
@@ -118,6 +124,13 @@ impl Streams {
                 stream.trouble = trouble;
                 Ok(changed)
             }
+            Said::Advice(advice) => {
+                let changed = stream.advice != advice;
+                stream.advice = advice;
+                Ok(changed)
+            }
+            // Those are kept by [`super::trunks`].
+            Said::Trunks(_) => Ok(false),
             Said::Portion(portion) => {
                 store_portion(&stream.member, portion, store, rules, reportable_from).map(|()| true)
             }
@@ -170,7 +183,7 @@ impl Stream {
             duplicates: counts.duplicates,
             last_read: counts.last_read,
             trouble: self.trouble.clone(),
-            advice: self.member.advice(counts.rows, counts.unlinked),
+            advice: self.member.advice(counts.rows, counts.unlinked).or_else(|| self.advice.clone()),
             ..status
         }
     }

@@ -2,7 +2,7 @@
 
 use tokio::task::JoinHandle;
 
-use super::{connector::Connector, format::Format, reader::RowReader, stream::Outlet, zone::Zone};
+use super::{connector::Connector, format::Format, freepbx_db, reader::RowReader, stream::Outlet, zone::Zone};
 use crate::settings::Source;
 
 /// Where a source that is no followed file begins.
@@ -26,11 +26,17 @@ pub fn format(source: &Source, zone: Zone) -> Option<Box<dyn Format>> {
 
 /// Starts the task that reads a source which is no followed file; `connector` leads to its server, where it has one.
 pub fn begin(
-    _source: &Source,
-    _zone: Zone,
-    _start: Start,
-    _connector: &Connector,
-    _outlet: Outlet,
+    source: &Source,
+    zone: Zone,
+    start: Start,
+    connector: &Connector,
+    outlet: Outlet,
 ) -> Option<JoinHandle<()>> {
-    None
+    Some(match source.clone() {
+        Source::FreepbxDb { address, user, password, database, table, trunks, .. } => {
+            let settings = freepbx_db::Settings { address, user, password, database, table, trunks };
+            tokio::spawn(freepbx_db::follow(settings, zone, start, connector.clone(), outlet))
+        }
+        _ => return None,
+    })
 }

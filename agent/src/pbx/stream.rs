@@ -6,6 +6,7 @@
 use tokio::sync::{mpsc, oneshot};
 
 use super::record::Entry;
+use crate::call::rules::Trunk;
 
 /// What a source says.
 pub enum Said {
@@ -13,6 +14,10 @@ pub enum Said {
     Portion(Portion),
     /// What is wrong and what the owner can do, in words; nothing where all is well.
     Trouble(Option<String>),
+    /// What works and could be better, in words.
+    Advice(Option<String>),
+    /// The trunks of the phone system, all of them.
+    Trunks(Vec<Trunk>),
 }
 
 /// Rows on their way into the store, and who waits for that.
@@ -67,7 +72,12 @@ impl Outlet {
 
     /// Says what is wrong, or that nothing is any more.
     pub async fn trouble(&self, trouble: Option<String>) {
+        self.say(Said::Trouble(trouble)).await;
+    }
+
+    /// Says anything that needs no answer.
+    pub async fn say(&self, said: Said) {
         // The collector that is gone shows no status either.
-        let _ = self.sender.send((self.source, Said::Trouble(trouble))).await;
+        let _ = self.sender.send((self.source, said)).await;
     }
 }
