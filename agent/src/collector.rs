@@ -182,7 +182,10 @@ impl Collector {
                     None => return Ok(Ended::InOrder),
                 },
                 asked = self.connections.next() => self.sender.send(&self.connections.ask(asked)).await?,
-                said = self.streams.next() => self.hear(said),
+                said = self.streams.next() => match said {
+                    (_, Said::CameLater) => return Ok(Ended::NeedsFreshRules),
+                    said => self.hear(said),
+                },
                 () = self.watch.changed() => {}
                 () = tokio::time::sleep(wait) => {}
             }

@@ -4,10 +4,13 @@
 //! `asterisk_csv` (what the columns mean) → `zone` (when it was) → `leg` (a row, understood).
 
 pub mod asterisk_csv;
+pub mod cdr_sqlite;
 pub mod connector;
 pub mod format;
+pub mod fusionpbx_db;
 pub mod freepbx_db;
 pub mod leg;
+pub mod local_tls;
 pub mod mysql;
 pub mod position;
 pub mod reader;

@@ -36,10 +36,19 @@ impl<'a> Channel<'a> {
             }
             b"IAX2" => without_counter(rest, 1..=6, u8::is_ascii_digit),
             _ if EIGHT_DIGITS.contains(&technology) => without_counter(rest, 8..=8, u8::is_ascii_hexdigit),
+            // FreeSWITCH counts its channels elsewhere; what its names end with belongs to them.
+            b"sofia" | b"user" => rest,
             // Dongle and Quectel write ten digits, Motif four, others a plain number.
             _ => without_counter(rest, 1..=16, u8::is_ascii_hexdigit),
         };
         (!device.is_empty()).then_some(Self { technology, device })
+    }
+
+    /// The gateway that this is a channel of, by FreeSWITCH's words for it, `sofia/gateway/provider1`: that is a line to the
+    /// outside by its very name.
+    pub fn gateway(self) -> Option<&'a str> {
+        let gateway = self.device.strip_prefix(b"gateway/").filter(|_| self.technology == b"sofia")?;
+        std::str::from_utf8(gateway).ok()
     }
 
     /// Whether this is one half of a channel that joins two places inside the PBX.

@@ -71,9 +71,12 @@ impl CallRules {
     }
 
     /// The trunk that a channel is on, by its name in the settings.
-    pub fn trunk(&self, channel: Channel<'_>) -> Option<&str> {
+    pub fn trunk<'a>(&'a self, channel: Channel<'a>) -> Option<&'a str> {
         if channel.is_local() {
             return None;
+        }
+        if let Some(gateway) = channel.gateway() {
+            return Some(gateway);
         }
         self.trunks.iter().find(|rule| rule.holds(channel)).map(|rule| &*rule.name)
     }

@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::Args;
 
 use crate::{
-    call::CallRules,
+    collector::trunks::KnownTrunks,
     import::{self, Input, Summary, progress::Display},
     pbx::Zone,
     settings::{Settings, Source},
@@ -51,7 +51,7 @@ pub fn run(args: &ImportArgs, settings: &Settings) -> anyhow::Result<()> {
     state.create()?;
     super::confine_command(settings)?;
     let mut store = Store::open(&state)?;
-    let rules = CallRules::new(&settings.pbx);
+    let rules = KnownTrunks::of(&settings.pbx, &store)?.rules(&settings.pbx);
     let display = Display::new(inputs.iter().map(Input::length).sum());
     let mut summary = Summary::default();
     for (input, zone) in inputs.into_iter().zip(zones) {

@@ -129,8 +129,8 @@ impl Streams {
                 stream.advice = advice;
                 Ok(changed)
             }
-            // Those are kept by [`super::trunks`].
-            Said::Trunks(_) => Ok(false),
+            // These concern the whole collector.
+            Said::Trunks(_) | Said::CameLater => Ok(false),
             Said::Portion(portion) => {
                 store_portion(&stream.member, portion, store, rules, reportable_from).map(|()| true)
             }

@@ -7,21 +7,17 @@
 mod answer;
 mod auth;
 mod packet;
-mod tls;
 
 use std::io;
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufStream};
+use tokio::io::{AsyncWriteExt, BufStream};
 
 use self::{
     answer::{Reply, ServerError},
     auth::{Greeting, Login},
 };
 pub use answer::Row;
-
-/// A stream that the protocol can run on.
-pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+use super::local_tls::{self, Stream};
 
 /// An answer with more bytes than this is not waited for.
 const MAX_ANSWER: usize = 256 << 20;
@@ -90,10 +86,10 @@ impl Client {
         let encrypted = access.tls && greeting.offers_tls();
         if encrypted {
             wire.send(&auth::wish_for_tls()).await?;
-            wire.stream = BufStream::new(tls::over(wire.stream.into_inner()).await?);
+            wire.stream = BufStream::new(local_tls::over(wire.stream.into_inner()).await?);
         }
         let secure = encrypted || access.private;
-        let mut login = Login::new(&access, secure, &greeting);
+        let mut login = Login::new(secure, &greeting);
         wire.send(&login.first(&access, encrypted)).await?;
         loop {
             let packet = wire.receive().await?;

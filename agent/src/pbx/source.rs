@@ -2,7 +2,7 @@
 
 use tokio::task::JoinHandle;
 
-use super::{connector::Connector, format::Format, freepbx_db, reader::RowReader, stream::Outlet, zone::Zone};
+use super::{cdr_sqlite, connector::Connector, format::Format, freepbx_db, fusionpbx_db, reader::RowReader, stream::Outlet, zone::Zone};
 use crate::settings::Source;
 
 /// Where a source that is no followed file begins.
@@ -37,6 +37,11 @@ pub fn begin(
             let settings = freepbx_db::Settings { address, user, password, database, table, trunks };
             tokio::spawn(freepbx_db::follow(settings, zone, start, connector.clone(), outlet))
         }
+        Source::FusionpbxDb { address, user, password, database } => {
+            let settings = fusionpbx_db::Settings { address, user, password, database };
+            tokio::spawn(fusionpbx_db::follow(settings, start, connector.clone(), outlet))
+        }
+        Source::CdrSqlite { path, table, .. } => tokio::spawn(cdr_sqlite::follow(path, table, zone, start, outlet)),
         _ => return None,
     })
 }

@@ -16,6 +16,8 @@ pub enum Said {
     Trouble(Option<String>),
     /// What works and could be better, in words.
     Advice(Option<String>),
+    /// A file that this process may not open came to its place since it was confined: another one could.
+    CameLater,
     /// The trunks of the phone system, all of them.
     Trunks(Vec<Trunk>),
 }

@@ -9,7 +9,7 @@ use crate::pbx::{
 /// Why a question was not answered.
 pub(super) fn explain(settings: &Settings, error: &MysqlError) -> Fault {
     let Settings { address, user, database, table, .. } = settings;
-    let who = format!("'{user}'@'localhost'");
+    let who = who(settings);
     Fault(match error {
         MysqlError::Lost(error) => {
             format!("the database at {address} cannot be reached ({error}); is MariaDB running, and is the address right?")
@@ -66,10 +66,10 @@ pub(super) fn odd(settings: &Settings) -> Fault {
 
 /// Trunks are configured, and cannot be read.
 pub(super) fn no_trunks(settings: &Settings) -> String {
-    let Settings { user, trunks, .. } = settings;
+    let (trunks, who) = (&settings.trunks, who(settings));
     format!(
         "The trunks in {trunks} cannot be read, so that calls from and to the outside are told by pbx.trunks alone; to mend \
-         it: GRANT SELECT (tech, channelid, name) ON {trunks} TO '{user}'@'localhost'; or set trunks = \"\"."
+         it: GRANT SELECT (tech, channelid, name) ON {trunks} TO {who}; or set trunks = \"\"."
     )
 }
 
@@ -83,10 +83,16 @@ pub(super) fn too_much(settings: &Settings, excess: &str) -> String {
 }
 
 fn make_user(settings: &Settings) -> String {
-    format!("CREATE USER '{}'@'localhost' IDENTIFIED BY '…'; {}", settings.user, grant(settings))
+    format!("CREATE USER {} IDENTIFIED BY '…'; {}", who(settings), grant(settings))
 }
 
 fn grant(settings: &Settings) -> String {
-    let Settings { user, database, table, .. } = settings;
-    format!("GRANT SELECT ({}) ON {database}.{table} TO '{user}'@'localhost';", columns::ALL.join(", "))
+    let Settings { database, table, .. } = settings;
+    format!("GRANT SELECT ({}) ON {database}.{table} TO {};", columns::ALL.join(", "), who(settings))
+}
+
+/// The user as MariaDB knows it: by where it comes from too.
+fn who(settings: &Settings) -> String {
+    let host = if settings.address.starts_with('/') { "localhost" } else { "127.0.0.1" };
+    format!("'{}'@'{host}'", settings.user)
 }

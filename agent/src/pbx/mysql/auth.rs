@@ -21,7 +21,7 @@ const PLUGIN_AUTH: u32 = 1 << 19;
 const CAN: u32 = LONG_PASSWORD | PROTOCOL_41 | SECURE_CONNECTION | PLUGIN_AUTH;
 
 const MAX_PACKET: u32 = 1 << 20;
-/// `latin1_swedish_ci`, which every version knows. What comes back is not converted: [`super::super::freepbx_db`] says so.
+/// `latin1_swedish_ci`, which every version knows. Questions are ASCII, and answers are asked for as they lie in the table.
 const CHARACTER_SET: u8 = 8;
 const NONCE: usize = 20;
 
@@ -108,7 +108,7 @@ pub(super) enum Step {
 }
 
 impl Login {
-    pub(super) fn new(_access: &Access<'_>, secure: bool, greeting: &Greeting) -> Self {
+    pub(super) fn new(secure: bool, greeting: &Greeting) -> Self {
         // Another method than these two comes up again in the server's answer, with the user's own.
         let known = [NATIVE, CACHING].contains(&greeting.method.as_str());
         let method = if known { greeting.method.clone() } else { NATIVE.to_owned() };
@@ -179,16 +179,16 @@ impl Login {
 
     /// The password, for the server's key alone.
     fn sealed(&self, password: &str, key: &[u8]) -> Result<Vec<u8>, MysqlError> {
-        let bad = |_| MysqlError::Protocol("a key that is none");
-        let key = SubjectPublicKeyInfoDer::from_pem_slice(key).map_err(|_| MysqlError::Protocol("a key that is none"))?;
-        let key = PublicEncryptingKey::from_der(&key).map_err(|_| MysqlError::Protocol("a key that is none"))?;
-        let key = OaepPublicEncryptingKey::new(key).map_err(bad)?;
         let plain = password.bytes().chain([0]);
-        let masked: Vec<u8> =
-            plain.zip(self.nonce.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
-        let mut sealed = vec![0; key.ciphertext_size()];
-        let length = key.encrypt(&OAEP_SHA1_MGF1SHA1, &masked, &mut sealed, None).map_err(bad)?.len();
-        sealed.truncate(length);
-        Ok(sealed)
+        let masked: Vec<u8> = plain.zip(self.nonce.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
+        let seal = || {
+            let key = SubjectPublicKeyInfoDer::from_pem_slice(key).ok()?;
+            let key = OaepPublicEncryptingKey::new(PublicEncryptingKey::from_der(&key).ok()?).ok()?;
+            let mut sealed = vec![0; key.ciphertext_size()];
+            let length = key.encrypt(&OAEP_SHA1_MGF1SHA1, &masked, &mut sealed, None).ok()?.len();
+            sealed.truncate(length);
+            Some(sealed)
+        };
+        seal().ok_or(MysqlError::Protocol("a key that is none"))
     }
 }

@@ -13,7 +13,11 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::TlsConnector;
 
-use super::Stream;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A stream that a client of a database can work on.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 /// Begins TLS.
 pub(super) async fn over(stream: Box<dyn Stream>) -> io::Result<Box<dyn Stream>> {
