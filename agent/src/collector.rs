@@ -96,6 +96,8 @@ struct Collector {
     watch: Watch,
     sender: Sender<FromCollector>,
     troubles: Troubles,
+    /// When the next row of a witness is decided about: seconds since 1970 in UTC.
+    release_due: Option<u64>,
     /// Whether the status that was sent last is out of date.
     stale: bool,
     status_sent: Option<Instant>,
@@ -135,6 +137,7 @@ impl Collector {
             watch: Watch::new(&paths(&settings)),
             sender,
             troubles: Troubles { recovered, ..Troubles::default() },
+            release_due: None,
             stale: true,
             status_sent: None,
             settings,
@@ -245,6 +248,9 @@ impl Collector {
         let moment = now();
         let troubled = self.troubles.sources.is_some();
         let released = self.store.release(&self.rules, moment);
+        // Rows of witnesses that were decided about change what the status says of their sources.
+        self.stale |= self.release_due.is_some_and(|due| due <= moment);
+        self.release_due = released.as_ref().ok().copied().flatten();
         let ticked = released
             .map_err(anyhow::Error::from)
             .and_then(|next| Ok(self.reporting.tick(&mut self.store, moment)?.min(next.unwrap_or(u64::MAX))));

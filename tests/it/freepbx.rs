@@ -53,7 +53,9 @@ impl Row {
                 .map(|name| self.cell(name).to_owned())
                 .to_vec();
         cells.extend([time(self.start()), if answered { time(answer) } else { String::new() }, time(self.end())]);
-        cells.extend(["duration", "billsec", "disposition", "amaflags", "uniqueid"].map(|name| self.cell(name).to_owned()));
+        cells.extend(
+            ["duration", "billsec", "disposition", "amaflags", "uniqueid"].map(|name| self.cell(name).to_owned()),
+        );
         cells.push(String::new());
         if columns == 21 {
             cells.extend(["peeraccount", "linkedid", "sequence"].map(|name| self.cell(name).to_owned()));
@@ -65,7 +67,8 @@ impl Row {
 
     /// The statement that puts it into the table, with those columns alone.
     fn insert(&self, columns: &[&str]) -> String {
-        let values: Vec<String> = columns.iter().map(|name| format!("'{}'", self.cell(name).replace('\'', "''"))).collect();
+        let values: Vec<String> =
+            columns.iter().map(|name| format!("'{}'", self.cell(name).replace('\'', "''"))).collect();
         format!("INSERT INTO asteriskcdrdb.cdr ({}) VALUES ({});\n", columns.join(", "), values.join(", "))
     }
 }
@@ -117,7 +120,13 @@ fn assert_counted(site: &Site, oracle: &Oracle) {
         std::thread::sleep(Duration::from_millis(50));
     }
     let (legs, calls) = (last["legs"].as_u64(), last["calls"].as_u64());
-    assert_eq!((legs, calls), (Some(oracle.legs), Some(oracle.calls())), "{:?}\n{}", site.status()["collected"], site.log());
+    assert_eq!(
+        (legs, calls),
+        (Some(oracle.legs), Some(oracle.calls())),
+        "{:?}\n{}",
+        site.status()["collected"],
+        site.log()
+    );
     assert_eq!(oracle::printed(&last, BY), oracle.table(BY));
 }
 
@@ -134,8 +143,19 @@ fn wait_for_words(site: &Site, key: &str, words: &str) -> String {
 }
 
 const NEW: [&str; 13] = [
-    "calldate", "duration", "billsec", "disposition", "channel", "dstchannel", "lastapp", "lastdata", "src", "dst",
-    "uniqueid", "linkedid", "sequence",
+    "calldate",
+    "duration",
+    "billsec",
+    "disposition",
+    "channel",
+    "dstchannel",
+    "lastapp",
+    "lastdata",
+    "src",
+    "dst",
+    "uniqueid",
+    "linkedid",
+    "sequence",
 ];
 
 #[test]
@@ -243,8 +263,10 @@ fn no_look_reads_a_large_table_whole() {
 
     let log = fs::read_to_string(server.path("data/asked.log")).unwrap();
     let asked: Vec<&str> = log.lines().filter_map(|line| line.split_once("Query\t")).map(|(_, asked)| asked).collect();
-    let of_calls: Vec<&&str> =
-        asked.iter().filter(|asked| asked.starts_with("SELECT") && asked.contains("`cdr`") && !asked.contains("LIMIT 0")).collect();
+    let of_calls: Vec<&&str> = asked
+        .iter()
+        .filter(|asked| asked.starts_with("SELECT") && asked.contains("`cdr`") && !asked.contains("LIMIT 0"))
+        .collect();
     assert!(of_calls.len() > 50, "{}", of_calls.len());
     for asked in of_calls {
         let plan = server.query(&format!("EXPLAIN {asked}"));
@@ -295,7 +317,8 @@ fn a_table_of_old_is_read_without_the_columns_that_it_lacks() {
          ENGINE = MyISAM; DROP USER {0}@localhost, {0}@'127.0.0.1';",
         mariadb::READER
     ));
-    server.let_in("calldate, duration, billsec, disposition, channel, dstchannel, lastapp, lastdata, src, dst, uniqueid");
+    server
+        .let_in("calldate, duration, billsec, disposition, channel, dstchannel, lastapp, lastdata, src, dst, uniqueid");
     let mut site = site_with(|_| section(&server.address(), "timezone = \"UTC\""));
     site.start();
     let expected = oracle_of(&rows(), 18);
@@ -329,7 +352,8 @@ fn the_file_and_the_table_are_witnesses_of_each_other() {
     let expected = oracle_of(&shifted, 21);
     for file_first in [true, false] {
         let mut site = site_with(|site| {
-            let file = format!("[[pbx.source]]\ntype = \"asterisk-csv\"\npath = {:?}\ntimezone = \"UTC\"\n", site.master());
+            let file =
+                format!("[[pbx.source]]\ntype = \"asterisk-csv\"\npath = {:?}\ntimezone = \"UTC\"\n", site.master());
             let table = section(&server.socket().display().to_string(), "timezone = \"UTC\"");
             if file_first { file + &table } else { table + &file }
         });

@@ -186,7 +186,9 @@ fn asterisks_sqlite_file_is_counted_as_an_independent_reader_counts_it() {
         let answered = cell("disposition") == "ANSWERED" || number("billsec") > 0;
         let answer = if answered { later(number("duration") - number("billsec")) } else { String::new() };
         let mut line: Vec<String> =
-            ["accountcode", "src", "dst", "dcontext", "clid", "channel", "dstchannel", "lastapp", "lastdata"].map(cell).to_vec();
+            ["accountcode", "src", "dst", "dcontext", "clid", "channel", "dstchannel", "lastapp", "lastdata"]
+                .map(cell)
+                .to_vec();
         line.extend([later(0), answer, later(number("duration"))]);
         line.extend(["duration", "billsec", "disposition", "amaflags", "uniqueid"].map(cell));
         line.extend([String::new(), String::new(), cell("linkedid"), cell("sequence")]);

@@ -134,8 +134,7 @@ impl MariaDb {
         command.arg(format!("--socket={}", self.socket().display()));
         command.args([format!("--user={ADMIN}"), format!("--password={ADMIN}")]);
         command.args(["--skip-ssl", "--default-character-set=utf8mb4", "--batch", "--skip-column-names"]);
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         // A client that was refused does not listen.
         let _ = child.stdin.take().unwrap().write_all(statements.as_bytes());
         let output = child.wait_with_output().unwrap();

@@ -36,7 +36,13 @@ impl Postgres {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut server = Self { directory, port, daemon: None };
         let mut command = server.command("initdb");
-        command.args(["--username=admin", "--auth-local=trust", "--auth-host=scram-sha-256", "--no-sync", "--encoding=UTF8"]);
+        command.args([
+            "--username=admin",
+            "--auth-local=trust",
+            "--auth-host=scram-sha-256",
+            "--no-sync",
+            "--encoding=UTF8",
+        ]);
         command.args(["--locale=C".to_owned(), format!("--pgdata={}", server.data().display())]);
         process::run(&mut command, LIMIT).ok();
         // Everybody but the administrator of the tests needs a password by the socket too.

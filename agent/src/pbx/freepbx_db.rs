@@ -126,13 +126,12 @@ struct CdrTable<'a> {
 }
 
 impl<'a> CdrTable<'a> {
-    async fn open(
-        settings: &'a Settings,
-        connector: &Connector,
-        maker: &'a mut RowMaker,
-    ) -> Result<Self, Fault> {
+    async fn open(settings: &'a Settings, connector: &Connector, maker: &'a mut RowMaker) -> Result<Self, Fault> {
         let explain = |error: MysqlError| words::explain(settings, &error);
-        let mut client = timeout(CONNECT, connect(settings, connector)).await.map_err(|_| words::silent(settings))?.map_err(explain)?;
+        let mut client = timeout(CONNECT, connect(settings, connector))
+            .await
+            .map_err(|_| words::silent(settings))?
+            .map_err(explain)?;
         // Texts come as they lie in the table, whatever character set it has.
         client.ask("SET character_set_results = NULL").await.map_err(explain)?;
         // The server ends a question that takes too long, under the name that it has for that.
@@ -153,7 +152,9 @@ impl<'a> CdrTable<'a> {
         let trunks = trunks::read(&mut self.client, self.settings).await?;
         let (trunks, excess) = match trunks {
             trunks::Trunks::Known(trunks) => (Some(trunks), excess),
-            trunks::Trunks::Unknown(why) => (None, Some(excess.map_or(why.clone(), |excess| format!("{excess} {why}")))),
+            trunks::Trunks::Unknown(why) => {
+                (None, Some(excess.map_or(why.clone(), |excess| format!("{excess} {why}"))))
+            }
             trunks::Trunks::NotWanted => (None, excess),
         };
         Ok(Survey { trunks, excess })

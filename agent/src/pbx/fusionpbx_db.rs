@@ -189,7 +189,8 @@ async fn connect(settings: &Settings, connector: &Connector) -> Result<Client, F
     if let Some(password) = &settings.password {
         config.password(password.expose());
     }
-    let (client, connection) = config.connect_raw(stream, NoTls).await.map_err(|error| words::explain(settings, &error))?;
+    let (client, connection) =
+        config.connect_raw(stream, NoTls).await.map_err(|error| words::explain(settings, &error))?;
     // It ends when the client is dropped, and what ends it early is told to the client.
     tokio::spawn(connection);
     Ok(client)

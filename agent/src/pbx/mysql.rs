@@ -16,8 +16,8 @@ use self::{
     answer::{Reply, ServerError},
     auth::{Greeting, Login},
 };
-pub use answer::Row;
 use super::local_tls::{self, Stream};
+pub use answer::Row;
 
 /// An answer with more bytes than this is not waited for.
 const MAX_ANSWER: usize = 256 << 20;

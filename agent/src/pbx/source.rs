@@ -2,7 +2,10 @@
 
 use tokio::task::JoinHandle;
 
-use super::{cdr_sqlite, connector::Connector, format::Format, freepbx_db, fusionpbx_db, reader::RowReader, stream::Outlet, zone::Zone};
+use super::{
+    cdr_sqlite, connector::Connector, format::Format, freepbx_db, fusionpbx_db, reader::RowReader, stream::Outlet,
+    zone::Zone,
+};
 use crate::settings::Source;
 
 /// Where a source that is no followed file begins.

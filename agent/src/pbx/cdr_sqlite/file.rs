@@ -94,7 +94,9 @@ impl Watcher {
         let place = self.path.display();
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => self.busy(),
-            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Fault(format!("{place} is no SQLite file, or a damaged one")),
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+                Fault(format!("{place} is no SQLite file, or a damaged one"))
+            }
             Some(ErrorCode::ReadOnly) => Fault(format!(
                 "{place} was left in the middle of a write, which Asterisk mends with its next record; until then it cannot be read"
             )),

@@ -6,7 +6,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::pbx::leg::Disposition;
 
-const MAKE: &str = "CREATE TABLE cdr (AcctId INTEGER PRIMARY KEY, calldate, clid, channel, dstchannel, lastapp, lastdata,
+const MAKE: &str =
+    "CREATE TABLE cdr (AcctId INTEGER PRIMARY KEY, calldate, clid, channel, dstchannel, lastapp, lastdata,
                     duration, billsec, disposition, uniqueid, linkedid, sequence, src, dst)";
 
 struct Bench {
@@ -141,7 +142,11 @@ fn what_is_wrong_is_said() {
         _ => panic!("nothing was wrong"),
     };
     assert!(words(&mut bench).contains("must hold columns start"));
-    fs::write(bench.directory.path().join("master.db"), "no database, and longer than a header of a hundred bytes. ".repeat(9)).unwrap();
+    fs::write(
+        bench.directory.path().join("master.db"),
+        "no database, and longer than a header of a hundred bytes. ".repeat(9),
+    )
+    .unwrap();
     assert!(words(&mut bench).contains("is no SQLite file"));
     fs::remove_file(bench.directory.path().join("master.db")).unwrap();
     assert!(words(&mut bench).contains("is cdr_sqlite3_custom loaded"));
@@ -151,7 +156,10 @@ fn what_is_wrong_is_said() {
 fn texts_need_not_be_valid_and_numbers_may_be_texts() {
     let mut bench = Bench::new("DELETE");
     bench.write(&bench.asterisk(), 0, 1);
-    bench.asterisk().execute_batch("UPDATE cdr SET src = CAST(x'ff31' AS TEXT), duration = 31, sequence = '7'").unwrap();
+    bench
+        .asterisk()
+        .execute_batch("UPDATE cdr SET src = CAST(x'ff31' AS TEXT), duration = 31, sequence = '7'")
+        .unwrap();
     let look = bench.reader.look(&mut bench.watcher).ok().unwrap();
     let record = look.entries[0].row.as_ref().unwrap();
     assert_eq!(record.src, b"\xff1");

@@ -44,17 +44,19 @@ pub(super) async fn find(client: &mut Client, settings: &Settings) -> Result<Col
     let has = |column: &str| there.iter().any(|other| other == column);
     if let Some(missing) = ALL[..NEEDED].iter().find(|column| !has(column)) {
         // Why: no such table, or no right. The server says it best.
-        let question = format!("SELECT {} FROM {}.{} LIMIT 0", name(missing), name(&settings.database), name(&settings.table));
+        let question =
+            format!("SELECT {} FROM {}.{} LIMIT 0", name(missing), name(&settings.database), name(&settings.table));
         client.ask(&question).await.map_err(explain)?;
         return Err(words::odd(settings));
     }
-    let list: Vec<String> = ALL.iter().map(|column| if has(column) { name(column) } else { "NULL".to_owned() }).collect();
+    let list: Vec<String> =
+        ALL.iter().map(|column| if has(column) { name(column) } else { "NULL".to_owned() }).collect();
     let question = format!("SHOW INDEX FROM {}.{}", name(&settings.database), name(&settings.table));
     let indexes = client.ask(&question).await.map_err(explain)?;
     // Columns 2, 3 and 4 of the answer: the index, the place in it, the column.
-    let on_time = indexes.iter().find(|row| {
-        row.number(3) == Some(1) && row.str(4).is_some_and(|column| column.eq_ignore_ascii_case(ALL[0]))
-    });
+    let on_time = indexes
+        .iter()
+        .find(|row| row.number(3) == Some(1) && row.str(4).is_some_and(|column| column.eq_ignore_ascii_case(ALL[0])));
     let index = on_time.and_then(|row| row.str(2)).ok_or_else(|| words::no_index(settings))?;
     Ok(Columns { list: list.join(", "), index: index.to_owned() })
 }

@@ -62,8 +62,14 @@ mod tests {
 
     #[test]
     fn anything_else_is_told() {
-        assert_eq!(beyond("GRANT ALL PRIVILEGES ON *.* TO `a`@`b` WITH GRANT OPTION"), ["ALL PRIVILEGES", "GRANT OPTION"]);
-        assert_eq!(beyond("GRANT SELECT, INSERT, FILE ON *.* TO `a`@`b`"), ["INSERT", "FILE", "SELECT on every database"]);
+        assert_eq!(
+            beyond("GRANT ALL PRIVILEGES ON *.* TO `a`@`b` WITH GRANT OPTION"),
+            ["ALL PRIVILEGES", "GRANT OPTION"]
+        );
+        assert_eq!(
+            beyond("GRANT SELECT, INSERT, FILE ON *.* TO `a`@`b`"),
+            ["INSERT", "FILE", "SELECT on every database"]
+        );
         assert_eq!(beyond("GRANT SELECT (`calldate`, `dst`), UPDATE (`src`) ON `x`.`cdr` TO `a`@`b`"), ["UPDATE"]);
     }
 }

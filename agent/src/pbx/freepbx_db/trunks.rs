@@ -40,7 +40,8 @@ fn of(tech: &str, channel: &str, title: &str) -> Option<Trunk> {
         "custom" => {
             let dialled = channel.strip_prefix("AMP:").unwrap_or(channel);
             let (technology, rest) = dialled.split_once('/')?;
-            let device = rest.rsplit_once('@').map_or_else(|| rest.split('/').next().unwrap_or(rest), |(_, place)| place);
+            let device =
+                rest.rsplit_once('@').map_or_else(|| rest.split('/').next().unwrap_or(rest), |(_, place)| place);
             (technology.to_ascii_uppercase(), device)
         }
         "" => return None,

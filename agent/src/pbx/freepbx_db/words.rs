@@ -1,10 +1,7 @@
 //! What is wrong with the database and what the owner can do, in words.
 
 use super::{Settings, columns};
-use crate::pbx::{
-    mysql::MysqlError,
-    table::Fault,
-};
+use crate::pbx::{mysql::MysqlError, table::Fault};
 
 /// Why a question was not answered.
 pub(super) fn explain(settings: &Settings, error: &MysqlError) -> Fault {
@@ -12,7 +9,9 @@ pub(super) fn explain(settings: &Settings, error: &MysqlError) -> Fault {
     let who = who(settings);
     Fault(match error {
         MysqlError::Lost(error) => {
-            format!("the database at {address} cannot be reached ({error}); is MariaDB running, and is the address right?")
+            format!(
+                "the database at {address} cannot be reached ({error}); is MariaDB running, and is the address right?"
+            )
         }
         MysqlError::Refused { code: 1045 | 1698 | 1130, .. } => format!(
             "the database at {address} does not let {user} in: the password is wrong, or there is no such user; to mend it: {}",
@@ -24,12 +23,13 @@ pub(super) fn explain(settings: &Settings, error: &MysqlError) -> Fault {
         MysqlError::Refused { code: 1049 | 1146, .. } => {
             format!("there is no table {database}.{table} at {address}; is this the right database?")
         }
-        MysqlError::Refused { code: 1054, .. } => format!(
-            "the table {database}.{table} lacks columns that call records have ({})",
-            columns::ALL.join(", ")
-        ),
+        MysqlError::Refused { code: 1054, .. } => {
+            format!("the table {database}.{table} lacks columns that call records have ({})", columns::ALL.join(", "))
+        }
         MysqlError::Refused { code: 1040 | 1203 | 1226, .. } => {
-            format!("the database at {address} has no room for another connection; max_connections sets how many it takes")
+            format!(
+                "the database at {address} has no room for another connection; max_connections sets how many it takes"
+            )
         }
         MysqlError::Refused { code: 1969 | 3024, .. } => slow(settings).0,
         MysqlError::Method(method) => format!(

@@ -85,7 +85,8 @@ type Cells<'a> = dyn Fn(usize) -> Option<&'a str> + 'a;
 
 fn from_cells(cell: &Cells<'_>) -> Found {
     let at = cell(1).and_then(number);
-    let bytes = || (0..WANTED.len()).map(|column| cell(column).unwrap_or_default()).collect::<Vec<_>>().join(",").into_bytes();
+    let bytes =
+        || (0..WANTED.len()).map(|column| cell(column).unwrap_or_default()).collect::<Vec<_>>().join(",").into_bytes();
     let row = record(cell, at);
     let duration = row.as_ref().map_or(0, |record| record.end - record.start);
     let row = row.map_err(|why| Unreadable { bytes: bytes(), why });
@@ -118,7 +119,13 @@ fn record(cell: &Cells<'_>, at: Option<i64>) -> Result<Record, MalformedReason> 
     };
     let dialled_out = matches!(way, Way::Out(_));
     let rings = by_person.is_some() || (disposition != Disposition::Answered && queue.is_none());
-    let lastapp = if voicemail { "VoiceMail" } else if queue.is_some() { "Queue" } else { cell(13).unwrap_or_default() };
+    let lastapp = if voicemail {
+        "VoiceMail"
+    } else if queue.is_some() {
+        "Queue"
+    } else {
+        cell(13).unwrap_or_default()
+    };
     let id = cell(0).map(|id| id.as_bytes().to_vec());
     // The second leg of a call names the first, by one column or the other.
     let first = cell(9).or_else(|| cell(10).filter(|_| cell(8) == Some("b"))).or_else(|| cell(0));

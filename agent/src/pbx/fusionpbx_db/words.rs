@@ -53,7 +53,11 @@ pub(super) fn slow(settings: &Settings) -> Fault {
 
 /// The table is not what it seems.
 pub(super) fn odd(settings: &Settings) -> Fault {
-    Fault(format!("v_xml_cdr in {} lacks columns that FusionPBX's call records have ({})", settings.database, row::all()))
+    Fault(format!(
+        "v_xml_cdr in {} lacks columns that FusionPBX's call records have ({})",
+        settings.database,
+        row::all()
+    ))
 }
 
 /// Every look reads the whole table.

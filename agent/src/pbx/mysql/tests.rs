@@ -3,7 +3,8 @@ use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 use super::{answer::Head, *};
 
 /// The greeting of a MariaDB 11.8 of Debian, as it came over the wire.
-const MARIADB: &[u8] = b"\x0a5.5.5-11.8.6-MariaDB\0\x05\0\0\0abcdefgh\0\xfe\xf7\x08\x02\0\xff\x81\x15\0\0\0\0\0\0\x1d\0\0\0\
+const MARIADB: &[u8] =
+    b"\x0a5.5.5-11.8.6-MariaDB\0\x05\0\0\0abcdefgh\0\xfe\xf7\x08\x02\0\xff\x81\x15\0\0\0\0\0\0\x1d\0\0\0\
 ijklmnopqrst\0mysql_native_password\0";
 const MYSQL8: &[u8] = b"\x0a8.0.40\0\x08\0\0\0abcdefgh\0\xff\xff\xff\x02\0\xff\xdf\x15\0\0\0\0\0\0\0\0\0\0\
 ijklmnopqrst\0caching_sha2_password\0";

@@ -199,8 +199,10 @@ fn a_row_from_the_future_does_not_move_the_window() {
 #[test]
 fn history_comes_in_slices_however_many_rows_share_a_second() {
     let crowd = (0..u64::from(SLICE) * 2 + 7).map(|id| Line { id, at: NOW - 30 * DAY, duration: 1, visible: NOW - 9 });
-    let spread = (0..9000).map(|id| Line { id: 100_000 + id, at: NOW - 20 * DAY + id as i64, duration: 1, visible: NOW - 9 });
-    let lines: Vec<Line> = crowd.chain(spread).chain([Line { id: 7_000_000, at: NOW, duration: 0, visible: NOW }]).collect();
+    let spread =
+        (0..9000).map(|id| Line { id: 100_000 + id, at: NOW - 20 * DAY + id as i64, duration: 1, visible: NOW - 9 });
+    let lines: Vec<Line> =
+        crowd.chain(spread).chain([Line { id: 7_000_000, at: NOW, duration: 0, visible: NOW }]).collect();
     let mut stored = Stored::default();
     // The store takes one portion a life.
     let mut lives = 0;

@@ -33,7 +33,8 @@ fn call(legs: &[Record]) -> String {
 
 #[test]
 fn calls_go_the_way_that_fusionpbx_says() {
-    let answered = [("answer_epoch", "1795310010"), ("billsec", "50"), ("bridge_uuid", B), ("destination_number", "1001")];
+    let answered =
+        [("answer_epoch", "1795310010"), ("billsec", "50"), ("bridge_uuid", B), ("destination_number", "1001")];
     for (direction, way) in [("inbound", "inbound"), ("outbound", "outbound"), ("local", "internal")] {
         let cells = [&answered[..], &[("direction", direction)]].concat();
         assert_eq!(call(&[row(&cells)]), format!("{way} answered 10 50"));
@@ -61,7 +62,12 @@ fn outcomes_follow_from_cause_and_applications() {
 
 #[test]
 fn a_queue_answers_long_before_an_agent_does() {
-    let waiting = [("direction", "inbound"), ("answer_epoch", "1795310001"), ("cc_queue", "sales@example.com"), ("cc_side", "member")];
+    let waiting = [
+        ("direction", "inbound"),
+        ("answer_epoch", "1795310001"),
+        ("cc_queue", "sales@example.com"),
+        ("cc_side", "member"),
+    ];
     assert_eq!(call(&[row(&waiting)]), "inbound abandoned 60 59");
     let taken = [&waiting[..], &[("cc_queue_answered_epoch", "1795310020"), ("cc_agent", "1004@example.com")]].concat();
     let record = row(&taken);
@@ -72,7 +78,13 @@ fn a_queue_answers_long_before_an_agent_does() {
 #[test]
 fn both_legs_are_one_call_in_either_order() {
     let first = row(&[("direction", "inbound"), ("leg", "a"), ("answer_epoch", "1795310010"), ("bridge_uuid", B)]);
-    let second = [("xml_cdr_uuid", B), ("direction", "inbound"), ("leg", "b"), ("answer_epoch", "1795310010"), ("bridge_uuid", A)];
+    let second = [
+        ("xml_cdr_uuid", B),
+        ("direction", "inbound"),
+        ("leg", "b"),
+        ("answer_epoch", "1795310010"),
+        ("bridge_uuid", A),
+    ];
     let second = row(&second);
     assert_eq!(second.linkedid.as_deref(), Some(A.as_bytes()));
     for legs in [[first.clone(), second.clone()], [second, first]] {
@@ -82,7 +94,11 @@ fn both_legs_are_one_call_in_either_order() {
 
 #[test]
 fn a_gateway_is_named_by_what_was_dialled() {
-    let out = row(&[("direction", "outbound"), ("last_arg", "{a=b}sofia/gateway/provider1/4915550001"), ("caller_id_number", "1001")]);
+    let out = row(&[
+        ("direction", "outbound"),
+        ("last_arg", "{a=b}sofia/gateway/provider1/4915550001"),
+        ("caller_id_number", "1001"),
+    ]);
     assert_eq!((&out.channel[..], &out.dstchannel[..]), (&b"user/1001"[..], &b"sofia/gateway/provider1"[..]));
     // FusionPBX names its gateways so.
     let channel = format!("sofia/gateway/{A}");
@@ -96,5 +112,8 @@ fn older_tables_have_fewer_columns_and_fractions_of_seconds() {
     assert!(columns.list.starts_with("uuid, start_epoch, end_epoch, direction, hangup_cause, NULL"));
     assert!(!columns.list.contains("json") && !columns.list.contains("record"));
     assert_eq!(Columns::find(&["uuid", "start_epoch"]).err(), Some("end_epoch"));
-    assert_eq!((number("1795310000"), number("1795310000.25"), number("x")), (Some(1_795_310_000), Some(1_795_310_000), None));
+    assert_eq!(
+        (number("1795310000"), number("1795310000.25"), number("x")),
+        (Some(1_795_310_000), Some(1_795_310_000), None)
+    );
 }
