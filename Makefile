@@ -16,6 +16,7 @@ test:
 	./deploy/lab/tools fetch
 	./deploy/lab/postgres fetch
 	./deploy/lab/openssh fetch
+	./deploy/lab/chromium fetch
 	cargo test --workspace
 
 bench:

@@ -2,6 +2,7 @@
 
 pub mod channel;
 pub mod code;
+mod hash;
 pub mod identity;
 pub mod key;
 pub mod name;
@@ -11,6 +12,7 @@ pub mod spans;
 
 use demarc_proto::{Cell, Direction, Outcome, report::Destination};
 
+pub(crate) use self::key::Ids;
 use self::{
     channel::{Channel, leads_out},
     rows::Rows,
@@ -126,6 +128,12 @@ pub const QUARTER: i64 = 900;
 impl Call {
     /// The call that a leg is on its own.
     pub fn of(leg: &Leg<'_>, rules: &CallRules, names: &mut Names) -> Self {
+        Self::of_ids(leg, Ids::of(leg), rules, names)
+    }
+
+    /// The same, where the leg's ids are known already.
+    #[inline(always)]
+    pub(crate) fn of_ids(leg: &Leg<'_>, ids: Ids, rules: &CallRules, names: &mut Names) -> Self {
         let answered = leg.disposition == Disposition::Answered;
         let caller = Channel::parse(&leg.channel);
         let called = Channel::parse(&leg.dstchannel).filter(|channel| !channel.is_local());
@@ -150,16 +158,14 @@ impl Call {
             talk.add(answer, leg.end);
         }
 
-        // The call is named for its first channel.
-        let uniqueid = key::present(leg.uniqueid);
-        let begins = key::present(leg.linkedid).or(uniqueid) == uniqueid;
         let caller_trunk = caller.and_then(|channel| rules.trunk(channel));
         let first = Pick {
-            rank: if begins { Rank::Best } else { Rank::Other },
+            // The call is named for its first channel.
+            rank: if ids.begins { Rank::Best } else { Rank::Other },
             time: leg.start,
             sequence,
             name: match (caller_trunk, caller) {
-                (Some(trunk), _) => names.note(trunk.as_bytes()),
+                (Some(trunk), _) => names.note_trunk(trunk),
                 // Half of a Local channel is no telephone.
                 (None, Some(channel)) if !channel.is_local() => names.note(channel.device),
                 _ => NameId::NONE,
@@ -168,7 +174,7 @@ impl Call {
         };
         let out = called_trunk.map(|trunk| {
             let detail = if rules.destination(&leg.dst) == Destination::International { ABROAD } else { 0 };
-            let name = names.note(trunk.as_bytes());
+            let name = names.note_trunk(trunk);
             if answered {
                 Pick { rank: Rank::Best, time: answer, sequence, name, detail }
             } else {
@@ -188,7 +194,7 @@ impl Call {
         });
 
         let mut rows = Rows::default();
-        let named = key::row_name(leg).is_some_and(|row| rows.add(row));
+        let named = ids.row.is_some_and(|row| rows.add(row));
         Self {
             start: leg.start,
             end: leg.end,

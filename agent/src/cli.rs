@@ -8,6 +8,7 @@ pub mod report;
 pub mod role;
 pub mod run;
 pub mod sent;
+pub mod sources;
 pub mod stats;
 pub mod status;
 pub mod support;
@@ -64,6 +65,8 @@ enum Command {
     Import(import::ImportArgs),
     /// Prints how many calls there were, how long people talked and how long callers waited.
     Report(report::ReportArgs),
+    /// Looks which sources of call records this machine has, and recommends which to read.
+    Sources(sources::SourcesArgs),
     /// Shows on one screen how everything is.
     Status(status::StatusArgs),
     /// Checks everything, and proves the confinement by trying to break it.
@@ -103,6 +106,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let loaded = match (load::load(&cli.config), &cli.command) {
         (Ok(loaded), _) => loaded,
         (Err(error), Command::Status(args)) => return status::run_despite(args, &cli.config, error),
+        // What is there to be read is asked before there is a config file.
+        (Err(LoadError::Missing { .. }), Command::Sources(args)) => {
+            return sources::run(args, &Settings::default()).map(|()| ExitCode::SUCCESS);
+        }
         (Err(error), _) => return Err(error.into()),
     };
     match &cli.command {
@@ -113,6 +120,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run(args) => run::run(args, &cli.config, loaded),
         Command::Import(args) => import::run(args, &loaded.settings).map(|()| ExitCode::SUCCESS),
         Command::Report(args) => report::run(args, &loaded.settings).map(|()| ExitCode::SUCCESS),
+        Command::Sources(args) => sources::run(args, &loaded.settings).map(|()| ExitCode::SUCCESS),
         Command::Status(args) => status::run(args, &cli.config, &loaded),
         Command::Doctor(args) => doctor::run(args, &cli.config, &loaded),
         Command::Stats(args) => stats::run(args, &cli.config, &loaded),

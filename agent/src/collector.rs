@@ -96,8 +96,8 @@ struct Collector {
     watch: Watch,
     sender: Sender<FromCollector>,
     troubles: Troubles,
-    /// When the next row of a witness is decided about: seconds since 1970 in UTC.
-    release_due: Option<u64>,
+    /// When the next rows of witnesses will have waited for long enough.
+    next_release: Option<u64>,
     /// Whether the status that was sent last is out of date.
     stale: bool,
     status_sent: Option<Instant>,
@@ -137,7 +137,7 @@ impl Collector {
             watch: Watch::new(&paths(&settings)),
             sender,
             troubles: Troubles { recovered, ..Troubles::default() },
-            release_due: None,
+            next_release: None,
             stale: true,
             status_sent: None,
             settings,
@@ -248,9 +248,11 @@ impl Collector {
         let moment = now();
         let troubled = self.troubles.sources.is_some();
         let released = self.store.release(&self.rules, moment);
-        // Rows of witnesses that were decided about change what the status says of their sources.
-        self.stale |= self.release_due.is_some_and(|due| due <= moment);
-        self.release_due = released.as_ref().ok().copied().flatten();
+        if let Ok(next) = released {
+            // Another moment says that rows were decided about, and figures changed.
+            self.stale |= next != self.next_release;
+            self.next_release = next;
+        }
         let ticked = released
             .map_err(anyhow::Error::from)
             .and_then(|next| Ok(self.reporting.tick(&mut self.store, moment)?.min(next.unwrap_or(u64::MAX))));
@@ -361,6 +363,7 @@ impl Collector {
             waiting_calls,
             outbox,
             window_closes,
+            pbx: self.streams.pbx(&self.store).unwrap_or_default(),
             troubles: troubles.into_iter().flatten().cloned().collect(),
         }
     }

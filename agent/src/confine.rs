@@ -95,13 +95,17 @@ pub enum Access {
     Remove,
     /// Connect to the unix sockets that lie there.
     Connect,
+    /// Make cgroups, have processes move in, limit and end them, and remove them.
+    Cgroups,
+    /// Remove empty directories.
+    RemoveDirectories,
 }
 
 impl Access {
     /// Whether a file there can be opened for reading.
     pub fn reads(self) -> bool {
         match self {
-            Self::List | Self::Remove | Self::Connect => false,
+            Self::List | Self::Remove | Self::Connect | Self::Cgroups | Self::RemoveDirectories => false,
             Self::Read | Self::Own | Self::Scratch | Self::Execute | Self::Programs | Self::Device | Self::Terminal => {
                 true
             }

@@ -104,6 +104,10 @@ pub struct SupportStatus {
     pub host_key: Option<String>,
     /// Why an engineer cannot know this site by its certificate, if so, in words.
     pub host_certificate: Option<String>,
+    /// Which cgroup each session gets, in words, if it gets one.
+    pub cgroup: Option<String>,
+    /// Why sessions get none, in words.
+    pub no_cgroup: Option<String>,
     /// The live grants.
     pub grants: Vec<LiveGrant>,
     /// The sessions that run.

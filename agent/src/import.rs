@@ -1,5 +1,6 @@
 //! The import of old call records: whole files, in bounded memory, each row once.
 
+mod crew;
 pub mod progress;
 mod summary;
 #[cfg(test)]
@@ -8,24 +9,24 @@ mod tests;
 use std::{
     ffi::OsStr,
     fs::File,
-    io::{self, Read, Seek, SeekFrom},
+    io::{self, Seek},
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use self::progress::Progress;
 pub use self::summary::{FileOutcome, Summary};
+use self::{crew::Job, progress::Progress};
 use crate::{
     call::CallRules,
-    pbx::{Position, Row, Whole, Zone},
-    store::{Known, Origin, Pending, Store, StoreError, head_of},
+    pbx::{Position, Zone, stretch::Place},
+    store::{Known, Origin, Store, StoreError, head_of},
 };
 
-/// So many calls stay open in memory for later legs.
-const OPEN_CALLS: usize = 90_000;
-/// Beyond so many other things in memory they are committed.
-const MAX_WEIGHT: usize = 56_000;
+/// So many calls at least stay open in memory for later legs.
+const OPEN_CALLS: usize = 45_000;
+/// Beyond so many bytes in memory of other things they are committed.
+const MAX_BYTES: usize = 12 << 20;
 /// How long rows wait for their commit: what an interruption costs, and how often live rows must wait for ours.
 const COMMIT_EVERY: Duration = Duration::from_secs(5);
 /// Memory for the store's pages while much is written, in KiB.
@@ -187,40 +188,34 @@ fn attempt(
         progress(Progress { bytes: metadata.len(), rows: outcome.rows });
         return Ok(());
     }
-    file.seek(SeekFrom::Start(start.offset)).map_err(read)?;
     // What is appended while we read is for the next time: else an import of a live file might never end.
-    let rest = file.take(metadata.len() - start.offset);
-    let mut whole = Whole::resume(rest, zone, &start, head.clone());
-    let mut pending = store.import(OPEN_CALLS, now())?;
+    let job = Job { file, length: metadata.len(), zone: &zone, rules, now: now(), start: Place::of(&start) };
+    let mut pending = store.import(OPEN_CALLS)?;
     let mut last_commit = Instant::now();
-    loop {
-        let step = whole.step(&mut |row| take(&mut pending, row, rules)).map_err(read)?;
-        if step.ended || pending.weight() > MAX_WEIGHT || last_commit.elapsed() > COMMIT_EVERY {
-            let position = Position {
-                device: metadata.dev(),
-                inode: metadata.ino(),
-                modified: metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec(),
-                older: start.older.clone(),
-                ..whole.position()
-            };
-            pending.position(Origin::File { known: known.clone(), head: head.clone() }, &position);
-            outcome.add(&store.commit(&mut pending, now())?);
-            known = Some(Known::after(known.as_ref(), &position));
-            last_commit = Instant::now();
+    crew::read(&job, |crew| {
+        loop {
+            let ended = crew.advance(&mut pending).map_err(read)?;
+            if ended || pending.bytes() > MAX_BYTES || last_commit.elapsed() > COMMIT_EVERY {
+                crew.come_back(&mut pending).map_err(read)?;
+                let mut position = Position {
+                    device: metadata.dev(),
+                    inode: metadata.ino(),
+                    modified: metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec(),
+                    older: start.older.clone(),
+                    ..Position::default()
+                };
+                crew.place().note(&mut position);
+                position.take_fingerprint(&head);
+                pending.position(Origin::File { known: known.clone(), head: head.clone() }, &position);
+                outcome.add(&store.commit(&mut pending, now())?);
+                known = Some(Known::after(known.as_ref(), &position));
+                last_commit = Instant::now();
+            }
+            progress(Progress { bytes: crew.place().offset, rows: outcome.rows + pending.rows() });
+            if ended {
+                outcome.trouble = crew.trouble();
+                return Ok(());
+            }
         }
-        progress(Progress { bytes: whole.consumed(), rows: outcome.rows + pending.rows() });
-        if step.ended {
-            outcome.trouble = whole.trouble();
-            return Ok(());
-        }
-    }
-}
-
-fn take(pending: &mut Pending, row: Row<'_>, rules: &CallRules) {
-    match row {
-        // Old records stay at home, whatever the consent: windows are never filled up afterwards.
-        Row::Leg(leg) => pending.leg(&leg, rules, u64::MAX),
-        Row::Repeat => pending.repeat(),
-        Row::Malformed { bytes, why } => pending.malformed(bytes, why),
-    }
+    })
 }

@@ -18,8 +18,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     confine::Profile,
     gate::entry::About,
+    pbx::ami::facts::Registration,
     settings::{Pbx, Secret},
     state::Site,
+    store::Peak,
     support::{End, SessionId, SessionReport},
 };
 
@@ -247,6 +249,8 @@ pub struct SessionSettings {
     pub authorities: Vec<String>,
     /// What confines the worker: it stands in the recording.
     pub confined: Confined,
+    /// Which cgroup the session has, in words, if it has one: it stands in the recording, too.
+    pub cgroup: Option<String>,
     /// What confines the shell, and each command, in the scope `shell`: see [`crate::confine::shell::prepare`].
     pub programs: Option<Profile>,
     /// The one directory where the session may write.
@@ -355,8 +359,33 @@ pub struct CollectorStatus {
     pub outbox: u64,
     /// When the open window closes: seconds since 1970 in UTC.
     pub window_closes: Option<u64>,
+    /// How the PBX is, where it can be asked: a source of the type `ami`.
+    pub pbx: Option<PbxStatus>,
     /// What is wrong and what the owner can do, in words.
     pub troubles: Vec<String>,
+}
+
+/// What `demarc status` shows of the PBX. It is for the owner's own screen: nothing of it enters a report.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PbxStatus {
+    /// Whether it can be asked now; if not, the rest is what it said last.
+    pub connected: bool,
+    /// Its version.
+    pub version: Option<String>,
+    /// When it was started: seconds since 1970 in UTC.
+    pub up_since: Option<u64>,
+    /// When its configuration was loaded last, likewise.
+    pub reloaded: Option<u64>,
+    /// Calls that are up.
+    pub active_calls: Option<u64>,
+    /// The most calls at a time since midnight.
+    pub peak_today: Option<Peak>,
+    /// Its registrations with providers.
+    pub registrations: Vec<Registration>,
+    /// Call records that it told of and that were lost, since the store could not take them.
+    pub lost: u64,
+    /// Lines and messages that were dropped for their length.
+    pub dropped: u64,
 }
 
 /// What `demarc status` shows of a source.

@@ -3,10 +3,12 @@
 //! Data flows one way: `pbx` → `call` → `store` → `tally` → `gate` → `outbox` → `link`. ARCHITECTURE.md has the map.
 
 pub mod call;
+pub mod cgroup;
 pub mod cli;
 pub mod collector;
 pub mod confine;
 pub mod control;
+pub mod detect;
 pub mod gate;
 pub mod import;
 pub mod ipc;
@@ -17,6 +19,7 @@ pub mod memory;
 pub mod outbox;
 pub mod pbx;
 pub mod private;
+pub mod queue_report;
 pub mod report;
 pub mod session;
 pub mod settings;

@@ -12,6 +12,7 @@ use jiff::tz::TimeZone;
 use rustc_hash::FxHashMap;
 
 use self::dimension::Calendar;
+pub(crate) use self::table::{STYLE, printable};
 pub use self::{
     dimension::{Dimension, Value},
     moment::MomentError,

@@ -1,29 +1,38 @@
 //! The phone system's own records: read where they lie, in the order in which they were written, each row once.
 //!
-//! Bytes become rows in this order: `tail` or `whole` (which bytes) → `scanner` (records and columns) →
-//! `asterisk_csv` (what the columns mean) → `zone` (when it was) → `leg` (a row, understood).
+//! Bytes become rows in this order: `tail` or `stretch` (which bytes) → `scanner` (records and columns) →
+//! `asterisk_csv` (what the columns mean) → `zone` (when it was) → `leg` (a row, understood). Other files have a `format` of
+//! their own: `columns`, `freeswitch/template`, `queue_log`.
 
+pub mod ami;
 pub mod asterisk_csv;
+mod blocks;
 pub mod cdr_sqlite;
+pub mod columns;
 pub mod connector;
 pub mod format;
 pub mod freepbx_db;
+pub mod freeswitch;
 pub mod fusionpbx_db;
+mod index;
 pub mod leg;
 pub mod local_tls;
+mod moment;
 pub mod mysql;
 pub mod position;
+pub mod queue_log;
 pub mod reader;
 pub mod record;
 pub mod scanner;
 pub mod source;
+pub mod split;
 pub mod stream;
+pub mod stretch;
 pub mod table;
 pub mod tail;
 pub mod uniqueid;
 pub mod wall;
 pub mod watch;
-pub mod whole;
 pub mod zone;
 pub mod zone_check;
 
@@ -35,7 +44,6 @@ pub use record::{Entry, Record};
 pub use stream::{Outlet, Portion, Rows, Said};
 pub use tail::{Progress, Tail, TailError};
 pub use watch::Watch;
-pub use whole::Whole;
 pub use zone::{Zone, ZoneError};
 
 /// Seconds since 1970 in UTC. A clock before 1970 counts as 1970.

@@ -241,6 +241,7 @@ fn header(settings: &SessionSettings) -> serde_json::Value {
             "expected": grant.engineer,
             "until": grant.until,
             "confined": settings.confined,
+            "cgroup": settings.cgroup.as_deref().unwrap_or("none"),
         },
     })
 }

@@ -64,6 +64,9 @@ pub struct Pbx {
     /// How long a row of a further source waits for the first source to tell of it, before it counts.
     #[serde(default = "default_patience", with = "duration")]
     pub patience: std::time::Duration,
+    /// How soon a caller in a queue should be answered: the T of the service level.
+    #[serde(default = "default_queue_target", with = "duration")]
+    pub queue_target: std::time::Duration,
     /// What is dialled before an outside number, such as `9`.
     #[serde(default)]
     pub outside_line: String,
@@ -231,6 +234,10 @@ fn default_patience() -> std::time::Duration {
     std::time::Duration::from_secs(60)
 }
 
+fn default_queue_target() -> std::time::Duration {
+    std::time::Duration::from_secs(20)
+}
+
 fn default_international() -> Vec<String> {
     ["+", "00", "011"].map(String::from).to_vec()
 }
@@ -261,6 +268,7 @@ impl Default for Pbx {
             trunks: Vec::new(),
             quiet: None,
             patience: default_patience(),
+            queue_target: default_queue_target(),
             outside_line: String::new(),
             international: default_international(),
             source: Vec::new(),

@@ -85,6 +85,11 @@ impl StateDir {
         self.support().join("grants.json")
     }
 
+    /// The name of the cgroup that the last supervisor made its sessions' cgroups in.
+    pub fn cgroup_note(&self) -> PathBuf {
+        self.support().join("cgroup")
+    }
+
     /// What sessions showed and were told, a file each.
     pub fn session_recordings(&self) -> PathBuf {
         self.support().join("recordings")

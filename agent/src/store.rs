@@ -10,9 +10,14 @@ mod days;
 mod error;
 mod feeds;
 mod files;
+mod gathered;
+mod history;
+mod live;
 mod names;
 mod open;
+mod packer;
 mod pending;
+mod queues;
 mod read;
 mod schema;
 mod settle;
@@ -35,7 +40,11 @@ pub use self::{
     error::StoreError,
     feeds::{Enlisted, FeedCounts},
     files::{Known, head_of},
+    gathered::{Gathered, Gatherer},
+    live::Peak,
+    packer::{Closed, Packer},
     pending::{Origin, Pending},
+    queues::{QueueFigures, QueueShare, SHORT},
     read::{Counts, Quarantined, RollupRow, SourceCounts, Texts},
     settle::Reporting,
     told::{Standing, Via},
@@ -43,11 +52,12 @@ pub use self::{
 use self::{
     error::Fault,
     names::NameTable,
+    queues::QueueEntry,
     told::{Told, Verdict},
 };
 use crate::{
     call::{CallRules, Identity},
-    pbx::{Leg, MalformedReason, Position},
+    pbx::{Leg, MalformedReason, Position, queue_log::QueueRow},
 };
 
 /// How long to wait for another process that writes.
@@ -90,7 +100,7 @@ impl Store {
     /// # Errors
     /// None today: the store is touched at the commit only.
     pub fn batch<'a>(&'a mut self, rules: &'a CallRules) -> Result<Batch<'a>, StoreError> {
-        let pending = Pending::new(usize::MAX);
+        let pending = Pending::default();
         Ok(Batch { store: self, rules, pending, told: Told::default(), via: None, failed: None })
     }
 
@@ -170,6 +180,14 @@ impl Batch<'_> {
             }
             Err(error) => self.failed = Some(error),
         }
+    }
+
+    /// Takes in a row of a queue log, whose callers should be answered within `target` seconds.
+    pub fn queue(&mut self, row: &QueueRow<'_>, target: u64) {
+        let queue = self.pending.names.note(row.queue);
+        self.pending.queues.push(QueueEntry::of(row, queue, target));
+        // It is no row of calls.
+        self.pending.told();
     }
 
     /// Counts a row that says no more than the one before it.

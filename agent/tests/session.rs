@@ -78,6 +78,7 @@ fn a_confined_worker_of_each_scope_greets_and_ends() {
             host_certificate: None,
             authorities: settings.support.authorities.clone(),
             confined,
+            cgroup: None,
             programs,
             scratch,
             shell: "/bin/sh".into(),

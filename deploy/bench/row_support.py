@@ -125,7 +125,7 @@ class _Demarc:
 
 
 class _Sshd:
-    def __init__(self, ssh, program):
+    def __init__(self, ssh, program, libraries):
         self.ssh = ssh
         self.name = f"OpenSSH {peers.debian_version('openssh-server')}"
         self.port = process.free_port()
@@ -144,7 +144,8 @@ class _Sshd:
         users.write_text(pathlib.Path("/etc/passwd").read_text() + "sshd:x:65533:65534::/run/sshd:/usr/sbin/nologin\n")
         script = 'mount --bind "$0" /etc/passwd && exec "$@"'
         command = ["unshare", "--mount", "sh", "-c", script, users, program, "-D", "-e", "-f", HOME / "sshd_config"]
-        self.child = process.start(command, HOME / "sshd.log")
+        environment = {**os.environ, "LD_LIBRARY_PATH": str(libraries)}
+        self.child = process.start(command, HOME / "sshd.log", env=environment)
         process.wait_until(lambda: process.listens(self.port), "sshd listens")
 
     def client(self, _kind):
@@ -165,7 +166,12 @@ def _sshd(ssh):
         return None, why_not
     if os.geteuid() != 0:
         return None, "sshd has to be started by root"
-    return _Sshd(ssh, program.resolve()), None
+    # The one library of it that a machine without sshd need not have.
+    wrap, why_not = peers.debian("libwrap0", "usr/share/doc/libwrap0")
+    if not wrap:
+        return None, why_not
+    (library,) = wrap.parents[3].glob("usr/lib/*/libwrap.so.0")
+    return _Sshd(ssh, program.resolve(), library.parent), None
 
 
 class _Source(threading.Thread):

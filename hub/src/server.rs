@@ -16,7 +16,8 @@ use tracing::{debug, error, warn};
 
 use self::pending::{Pending, Slot};
 use crate::{
-    clock, config::Config, enroll, http, hub::Hub, metrics::Handshake, presence, tls, tls::ServerCertificate, tunnel,
+    clock, config::Config, enroll, http, hub::Hub, intake::Intake, metrics::Handshake, presence, tls,
+    tls::ServerCertificate, tunnel,
 };
 
 /// TLS must be agreed on within this time.
@@ -171,10 +172,10 @@ impl Visitor {
     }
 
     /// Agrees on TLS.
-    async fn agree(&self, socket: TcpStream, slot: &mut Slot) -> io::Result<TlsStream<TcpStream>> {
+    async fn agree(&self, socket: TcpStream, slot: &mut Slot) -> io::Result<TlsStream<Intake<TcpStream>>> {
         // Small messages that somebody waits for: there is nothing to collect.
         socket.set_nodelay(true)?;
-        let begun = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
+        let begun = LazyConfigAcceptor::new(Acceptor::default(), Intake::new(socket)).await?;
         slot.extend(PATIENCE);
         let tls = begun.into_stream(self.tls.clone()).await?;
         slot.extend(PATIENCE);

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use demarc_proto::{
     CONTROL_PATH, PROTOCOL, ToAgent, ToHub, frame,
     message::{Hello, Noted, Welcome},
+    support::{SESSION_PIECE, SESSION_WINDOW},
 };
 use h2::client::{Builder, SendRequest};
 use http::{Method, Request, StatusCode};
@@ -24,6 +25,7 @@ use crate::{
     clock,
     hub::Hub,
     ingest,
+    intake::Intake,
     metrics::{Ended, Handshake},
     peer::{PeerCertificate, site_dns_name},
     registry::{NoSeat, Seat},
@@ -35,12 +37,10 @@ use crate::{
 const HELLO: Duration = Duration::from_secs(10);
 /// A connection that ends in order has this long to say so.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// What a site may send on a stream before we have taken it out: what a support session moves in each round trip.
-const WINDOW: u32 = 256 * 1024;
 
 /// Looks at who comes, and lets a site with a valid key in. The tunnel then lives in a task of its own: this one
 /// and what the handshake needed are gone by then.
-pub async fn admit(hub: &Arc<Hub>, tls: TlsStream<TcpStream>, address: SocketAddr) {
+pub async fn admit(hub: &Arc<Hub>, tls: TlsStream<Intake<TcpStream>>, address: SocketAddr) {
     let certificate = tls.get_ref().1.peer_certificates().and_then(|chain| PeerCertificate::read(chain.first()?));
     let Some(certificate) = certificate else {
         hub.metrics.handshake(Handshake::NoCertificate);
@@ -53,10 +53,11 @@ pub async fn admit(hub: &Arc<Hub>, tls: TlsStream<TcpStream>, address: SocketAdd
     hub.metrics.handshake(if expired { Handshake::TunnelExpired } else { Handshake::Tunnel });
     let begun = Builder::new()
         .enable_push(false)
-        .initial_window_size(WINDOW)
+        .max_frame_size(SESSION_PIECE)
+        .initial_window_size(SESSION_WINDOW)
         // Each stream has room of its own, so that a support session that stalls holds up nobody else. A window that is
         // not used costs nothing, and no stream exists that this side did not open.
-        .initial_connection_window_size((1 + u32::try_from(hub.support_per_site).unwrap_or(0)) * WINDOW)
+        .initial_connection_window_size((1 + u32::try_from(hub.support_per_site).unwrap_or(0)) * SESSION_WINDOW)
         .max_send_buffer_size(64 * 1024)
         .header_table_size(0)
         .max_header_list_size(4096)

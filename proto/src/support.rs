@@ -13,6 +13,14 @@ use crate::{SiteId, ids::text_form};
 
 /// Paths of support streams, which the hub opens on the agent, begin with this; the grant's name follows.
 pub const SUPPORT_PATH: &str = "/support/";
+/// The most that a site puts into one record of TLS. It is not quite what TLS allows: a hub keeps buffers of exactly that
+/// size for connections that wait, and should not have to take one for each record.
+pub const RECORD: u32 = (16 << 10) - 5;
+/// The most of a session that travels in one frame of HTTP/2: with the frame's head of 9 bytes it fills four records of TLS.
+pub const SESSION_PIECE: u32 = 4 * RECORD - 9;
+/// How much of a session may be on its way in one direction, in whole frames: so much is moved in each round trip, and kept
+/// for a taker that takes nothing.
+pub const SESSION_WINDOW: u32 = 8 * SESSION_PIECE;
 /// The critical option of a user certificate that names its grant, and the namespace of a grant's signature.
 pub const GRANT_OPTION: &str = "grant@demarc";
 /// No grant lasts longer, in seconds.

@@ -1,10 +1,10 @@
 //! Each role is confined by the kernel, as root and as an ordinary user, and says where the kernel cannot do it.
 
-use std::{fs, os::unix::fs::chown, path::Path, process::Command, time::Duration};
+use std::{fs, os::unix::fs::chown, path::Path};
 
 use demarc_tests::{
     hub::Hub,
-    machine, process, programs,
+    machine, programs,
     site::{LIMIT, Setup, Site},
     traffic::Traffic,
     wait,
@@ -159,63 +159,3 @@ fn everything_kept_is_closed_to_others() {
 fn is_secret(file: &Path) -> bool {
     fs::read(file).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains("PRIVATE KEY"))
 }
-
-#[test]
-fn without_landlock_it_refuses_or_says_so_loudly() {
-    let setup = Setup { top: "confinement = \"required\"\n".into(), ..Setup::default() };
-    let mut site = Site::new(&setup);
-    let blind = without_landlock(&site);
-    site.wrap_in(&[blind.to_str().unwrap()]);
-    site.launch();
-    assert_eq!(site.daemon().ended(LIMIT), Some(1), "{}", site.log());
-    let log = site.log();
-    assert!(log.contains("Landlock") && log.contains("best-effort"), "{log}");
-    site.stop();
-
-    site.configure(&Setup { top: "confinement = \"best-effort\"\n".into(), ..Setup::default() });
-    site.start();
-    let mut traffic = Traffic::new(52);
-    traffic.feed(&site, 10);
-    site.wait_for_calls(10, "direction", LIMIT);
-    assert!(site.log().contains("Landlock"), "{}", site.log());
-    let status = site.status();
-    assert!(status["collector"]["confined"]["landlock"].is_null(), "{status}");
-    assert!(status["collector"]["confined"]["gaps"].to_string().contains("Landlock"), "{status}");
-    assert!(site.run(&["status"]).ok().contains("Landlock"));
-    // What Landlock does not do, seccomp still does.
-    assert_eq!(status["collector"]["confined"]["seccomp"], true);
-}
-
-/// A program that runs another one on a kernel as it was before Landlock: the calls answer ENOSYS.
-fn without_landlock(site: &Site) -> std::path::PathBuf {
-    let (source, program) = (site.path("blind.c"), site.path("blind"));
-    fs::write(&source, BLIND).unwrap();
-    let mut compiler = Command::new(std::env::var_os("CC").unwrap_or_else(|| "cc".into()));
-    compiler.arg("-O1").arg("-o").arg(&program).arg(&source);
-    process::run(&mut compiler, Duration::from_secs(60)).ok();
-    program
-}
-
-const BLIND: &str = r#"
-#include <errno.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <stddef.h>
-#include <sys/prctl.h>
-#include <unistd.h>
-
-int main(int count, char **words) {
-    struct sock_filter rules[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 444, 0, 2),
-        BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, 446, 1, 0),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = { sizeof rules / sizeof *rules, rules };
-    if (count < 2 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) return 125;
-    if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program)) return 126;
-    execv(words[1], words + 1);
-    return 127;
-}
-"#;

@@ -3,7 +3,10 @@
 
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt, chown},
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        net::UnixListener,
+    },
     process::Command,
 };
 
@@ -21,6 +24,13 @@ const SECRET: &str = "what-was-said-on-the-telephone";
 struct Try {
     command: String,
     works_outside: bool,
+}
+
+/// A connection to a unix socket.
+fn speak_to(socket: &str) -> String {
+    format!(
+        "perl -MSocket -e 'socket(S, PF_UNIX, SOCK_STREAM, 0) or exit 1; connect(S, sockaddr_un(\"{socket}\")) or exit 1'"
+    )
 }
 
 fn tries(site: &Site, worker: &str) -> Vec<Try> {
@@ -50,6 +60,9 @@ fn tries(site: &Site, worker: &str) -> Vec<Try> {
     }
     outside(format!("cat {config}"));
     outside(format!("cat {state}/support/recordings/*.cast"));
+    // Daemons that listen: ours, and one that starts containers for everybody.
+    outside(speak_to(&format!("{state}/control.sock")));
+    outside(speak_to(&site.path("containers.sock").display().to_string()));
     let mut only = |command: String| tries.push(Try { command, works_outside: false });
     only(format!("cat /proc/{agent}/root{recording}"));
     only(format!("rm -f h; ln {recording} h && cat h"));
@@ -74,12 +87,8 @@ fn tries(site: &Site, worker: &str) -> Vec<Try> {
         only(format!("perl -e 'exit(syscall(101, 16, {pid}, 0, 0) == 0 ? 0 : 1)'"));
     }
     // Other daemons, and the network.
-    for socket in
-        [&format!("{state}/control.sock"), "/run/docker.sock", "/run/systemd/private", "/run/dbus/system_bus_socket"]
-    {
-        only(format!(
-            "perl -MSocket -e 'socket(S, PF_UNIX, SOCK_STREAM, 0) or exit 1; connect(S, sockaddr_un(\"{socket}\")) or exit 1'"
-        ));
+    for socket in ["/run/docker.sock", "/run/systemd/private", "/run/dbus/system_bus_socket"] {
+        only(speak_to(socket));
     }
     only("perl -MSocket -e 'socket(S, PF_UNIX, SOCK_STREAM, 0) or exit 1'".to_owned());
     only("perl -MSocket -e 'socket(S, PF_INET, SOCK_DGRAM, 0) or exit 1'".to_owned());
@@ -123,6 +132,9 @@ fn assert_shut_in(site: &mut Site, hub: &Hub, desk: &Desk, user: Option<u32>) {
             chown(directory, user, user).unwrap();
         }
     }
+    let containers = site.path("containers.sock");
+    let _containers = UnixListener::bind(&containers).unwrap();
+    fs::set_permissions(&containers, fs::Permissions::from_mode(0o666)).unwrap();
     site.start();
     site.wait_for_tunnel();
     desk.certify_host(site);

@@ -2,13 +2,14 @@
 
 use std::{
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use demarc_tests::{
     desk::{self, Desk, Wish, allow, last_session, listed, recorded, trusting},
     hostile_hub::HostileHub,
-    process, programs,
+    process::{self, Daemon},
+    programs,
     site::{self, LIMIT, Setup, Site},
     wait,
 };
@@ -29,7 +30,9 @@ fn opened() -> (HostileHub, Desk, Site) {
 
 /// A ProxyCommand that leads to an address: what a hub's own relay would be.
 fn by(address: std::net::SocketAddr) -> String {
-    format!("bash -c 'exec 3<>/dev/tcp/{}/{}; cat <&3 & cat >&3; kill $!'", address.ip(), address.port())
+    let (host, port) = (address.ip(), address.port());
+    // ssh hangs up on it at its end, and nothing of it may hold the connection open then.
+    format!("bash -c 'exec 3<>/dev/tcp/{host}/{port}; cat <&3 & trap \"kill $!\" EXIT HUP; cat >&3'")
 }
 
 #[test]
@@ -104,6 +107,65 @@ fn what_it_relays_it_can_neither_repeat_nor_change() {
     let cast = recorded(&site, session["session"].as_str().unwrap(), "m");
     assert!(cast.contains("echo one"));
     assert!(!bytes.windows(8).any(|window| window == b"echo one"));
+}
+
+#[test]
+fn it_cannot_come_in_itself_whatever_it_certifies() {
+    let (hub, desk, site) = opened();
+    let grant = allow(&site, "5m", "shell");
+    let (address, _) = hub.relay(&grant);
+    let proper = Wish::proper(&grant);
+    // By an authority of its own, and by what the true one certified for a host.
+    for wish in [Wish { authority: "of-the-hub".into(), ..proper.clone() }, Wish { host: true, ..proper.clone() }] {
+        let options = if wish.host { Vec::new() } else { wish.options.clone() };
+        let key = desk.engineer("eve", &Wish { options, ..wish });
+        let refused = process::run(desk.ssh_by(&by(address), &key).args(["site-one", "id"]), LIMIT);
+        assert!(refused.code == Some(255) && refused.stdout.is_empty(), "{refused:?}");
+        let session = last_session(&site);
+        assert!(session["report"]["engineer"].is_null(), "{session}");
+        assert_eq!(session["report"]["commands"], serde_json::json!([]), "{session}");
+    }
+    // By the same way the right one comes in.
+    let (address, _) = hub.relay(&grant);
+    let key = desk.engineer("ada", &proper);
+    let told = process::run(desk.ssh_by(&by(address), &key).args(["site-one", "echo in"]), LIMIT);
+    assert_eq!(told.stdout, "in\n", "{told:?}");
+}
+
+#[test]
+fn what_the_owner_ended_it_cannot_keep_open() {
+    let (hub, desk, site) = opened();
+    let grant = allow(&site, "5m", "shell");
+    let (address, _) = hub.relay(&grant);
+    let key = desk.engineer("ada", &Wish::proper(&grant));
+    let script = "echo here; i=0; while :; do i=$((i+1)); echo line-$i; sleep 0.05; done";
+    let mut command = desk.ssh_by(&by(address), &key);
+    let mut ssh = Daemon::spawn(command.args(["site-one", script]), &desk.path("kept.log"));
+    wait::until_true(LIMIT, "the session", || ssh.log().contains("line-5\n"));
+    std::thread::scope(|scope| {
+        // Another stream under the same grant, by which the hub asks on and on and never says that it is done.
+        let held = scope.spawn(|| {
+            let began = Instant::now();
+            (hub.ask(&grant, 1, b"SSH-2.0-eve\r\n", Duration::from_secs(30)), began.elapsed())
+        });
+        wait::until_true(LIMIT, "both sessions", || site.roles("session").len() == 2);
+        let began = Instant::now();
+        site.run(&["support", "end", &grant]).ok();
+        assert!(site.roles("session").is_empty(), "the command returns when they are gone");
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        let (asked, lasted) = held.join().unwrap();
+        assert!(lasted < Duration::from_secs(25), "the site closed its end: {lasted:?} {asked:?}");
+    });
+    // The engineer hears nothing more, however long the hub keeps his end open.
+    let heard = ssh.log();
+    wait::throughout(Duration::from_secs(1), "nothing more is heard", || {
+        let now = ssh.log();
+        now.matches("line-").count() == heard.matches("line-").count()
+    });
+    for asked in hub.ask(&grant, 3, b"SSH-2.0-eve\r\n", LISTEN) {
+        assert_eq!((asked.status, asked.heard.len()), (Some(403), 0), "{asked:?}");
+    }
+    ssh.kill();
 }
 
 #[test]

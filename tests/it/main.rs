@@ -3,7 +3,9 @@
 // A panic is how a test fails: the message and the line are what its reader needs.
 #![allow(clippy::unwrap_used)]
 
+mod browser;
 mod canaries;
+mod cgroups;
 mod config;
 mod confinement;
 mod controls;
@@ -14,10 +16,17 @@ mod fusionpbx;
 mod hostile_agent;
 mod hostile_hub;
 mod hostile_relay;
+mod laboratory;
+mod manager;
 mod off_is_off;
+mod old_kernels;
 mod outages;
 mod pipeline;
 mod proxied;
 mod real_asterisk;
+mod record_files;
 mod records;
+mod sources;
+mod stalled;
 mod support;
+mod watched;

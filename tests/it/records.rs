@@ -16,7 +16,9 @@ const LIMIT: Duration = Duration::from_secs(60);
 fn files() -> Vec<(String, Vec<u8>)> {
     let whole = data::MASTER_FILES.iter().chain(&data::ROTATED_FILES[1..2]);
     let mut files: Vec<_> = whole.map(|&name| (name.to_owned(), fs::read(data::file(name)).unwrap())).collect();
-    files.extend(data::CUSTOM_FILES.iter().map(|&name| (format!("{name} in 21 columns"), data::custom_as_21(name))));
+    files.extend(
+        data::CUSTOM_FILES.iter().map(|&name| (format!("{name} in 21 columns"), data::custom_as_21(&data::file(name)))),
+    );
     files
 }
 

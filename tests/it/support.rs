@@ -188,6 +188,8 @@ fn the_owner_ends_it_within_a_second_and_time_ends_it_to_the_second() {
     let lasted = granted.elapsed();
     assert!((5.0..8.0).contains(&lasted.as_secs_f64()), "{lasted:?}");
     assert_eq!(last_session(&site)["end"], "expired");
+    let refused = desk.run(&hub, &key, &["echo", "again"]);
+    assert!(refused.code == Some(255) && refused.stderr.contains("there is no live grant"), "{refused:?}");
 
     let third = allow(&site, "5m", "shell");
     let key = desk.engineer("ada", &Wish::proper(&third));
@@ -240,6 +242,47 @@ fn a_port_is_forwarded_and_no_other() {
     let marks: String =
         sessions.iter().map(|session| recorded(&site, session["session"].as_str().unwrap(), "m")).collect();
     assert!(marks.contains(&port.to_string()) && marks.contains("22"), "{marks}");
+}
+
+#[test]
+fn much_goes_through_a_forward_both_ways_while_keys_change() {
+    const MUCH: usize = 12 << 20;
+    let (hub, desk, site) = desk::opened(&Setup::default());
+    let mirror = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = mirror.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let (mut from, _) = mirror.accept().unwrap();
+        let mut to = from.try_clone().unwrap();
+        std::io::copy(&mut from, &mut to).unwrap();
+        to.shutdown(std::net::Shutdown::Write).unwrap();
+    });
+    let grant = allow(&site, "5m", &format!("forward={port}"));
+    let key = desk.engineer("ada", &Wish::proper(&grant));
+    let near = demarc_tests::machine::free_port();
+    let open = format!("{near}:127.0.0.1:{port}");
+    let arguments = ["-v", "-o", "RekeyLimit=1M", "-N", "-L", &open, "site-one"];
+    let mut ssh = desk.start(&hub, &key, &arguments, "forward.log");
+    let mut stream = wait::until(LIMIT, "the forward", || std::net::TcpStream::connect(("127.0.0.1", near)).ok());
+    let sent: Vec<u8> = (0..MUCH).map(|place| (place / 7 % 251) as u8).collect();
+    let (mut writing, bytes) = (stream.try_clone().unwrap(), sent.clone());
+    let writer = std::thread::spawn(move || {
+        writing.write_all(&bytes).unwrap();
+        writing.shutdown(std::net::Shutdown::Write).unwrap();
+    });
+    let mut got = Vec::new();
+    std::io::Read::read_to_end(&mut stream, &mut got).unwrap();
+    writer.join().unwrap();
+    assert!(got == sent, "{} bytes came back", got.len());
+    let log = ssh.log();
+    let exchanges = log.matches("SSH2_MSG_NEWKEYS received").count();
+    assert!(exchanges > 4, "{exchanges} exchanges of keys: {log}");
+    // OpenSSH would take others first, which are much slower where the processor knows AES.
+    if fs::read_to_string("/proc/cpuinfo").unwrap().contains(" pclmulqdq") {
+        assert!(log.contains("server->client cipher: aes128-gcm@openssh.com"), "{log}");
+    }
+    ssh.stop();
+    let report = &last_session(&site)["report"];
+    assert_eq!((&report["bytes_in"], &report["bytes_out"]), (&MUCH.into(), &MUCH.into()));
 }
 
 #[test]

@@ -47,6 +47,23 @@ impl Asterisk {
         self.directory.path().join("pbx/log/cdr-csv/Master.csv")
     }
 
+    /// Where its manager interface listens. Users are `demarc`, with the rights that suffice, and `everything`; the secret of
+    /// both is `right`.
+    pub fn manager(&self) -> String {
+        let port = fs::read_to_string(self.directory.path().join("pbx/manager.port")).unwrap();
+        format!("127.0.0.1:{}", port.trim())
+    }
+
+    /// Has it do what an administrator types at its console.
+    pub fn console_command(&self, command: &str) {
+        self.script_after("cli", &[command]).ok();
+    }
+
+    /// Stops it and starts it again.
+    pub fn restart(&self) {
+        self.script(&["restart"]).ok();
+    }
+
     /// Its program and its config file, to be asked from outside. The packages bring a loader and libraries of their own, so
     /// the program is a script that starts it with them.
     pub fn console(&self) -> (PathBuf, PathBuf) {

@@ -49,8 +49,8 @@ pub const TRUNKS: [&str; 3] = ["provider1", "provider2", "peer"];
 
 /// Brings a custom file into the 21 columns of `newcdrcolumns=yes`: the very records, in the order that
 /// `cdr_csv` would have given them.
-pub fn custom_as_21(name: &str) -> Vec<u8> {
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_path(file(name)).unwrap();
+pub fn custom_as_21(custom: &Path) -> Vec<u8> {
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_path(custom).unwrap();
     let mut out = Vec::new();
     for record in reader.byte_records() {
         let record = record.unwrap();

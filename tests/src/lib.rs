@@ -5,7 +5,9 @@
 
 pub mod asterisk;
 pub mod authority;
+pub mod browser;
 pub mod cdr;
+pub mod cgroup;
 pub mod clock;
 pub mod data;
 pub mod desk;
@@ -14,9 +16,11 @@ pub mod hostile_agent;
 pub mod hostile_hub;
 pub mod http_proxy;
 pub mod hub;
+pub mod lab;
 pub mod machine;
 pub mod mariadb;
 pub mod oracle;
+pub mod page;
 pub mod postgres;
 pub mod process;
 pub mod programs;

@@ -188,7 +188,7 @@ impl Oracle {
         };
 
         let talk = union(answered.iter().filter_map(|leg| Some((leg.answer?, leg.end))).collect());
-        Call { end, direction, outcome, talk, wait: first_person.unwrap_or(end) - start }
+        Call { legs: legs.len(), end, direction, outcome, talk, wait: first_person.unwrap_or(end) - start }
     }
 
     fn on_trunk(&self, channel: &str) -> bool {
@@ -201,6 +201,8 @@ impl Oracle {
 /// What a call amounts to.
 #[derive(Clone, Debug)]
 pub struct Call {
+    /// How many legs it has.
+    pub legs: usize,
     /// The latest end of a leg.
     pub end: i64,
     /// `inbound`, `outbound`, `internal`.

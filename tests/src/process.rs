@@ -71,6 +71,7 @@ fn drain(mut pipe: impl Read + Send + 'static) -> std::thread::JoinHandle<String
 }
 
 /// A program that stays up; ended when dropped.
+#[derive(Debug)]
 pub struct Daemon {
     child: Child,
     log: PathBuf,

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    data,
+    cgroup, data,
     hub::Hub,
     machine,
     process::{self, Daemon, Finished},
@@ -346,6 +346,14 @@ impl Site {
         let text = fs::read_to_string(self.ledger()).unwrap_or_default();
         let entries = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("a ledger line is JSON"));
         entries.filter(|entry| entry["kind"] == kind).collect()
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        // Its sessions end with it; their cgroups are there until somebody removes them.
+        drop(self.daemon.take());
+        cgroup::forget(&self.state());
     }
 }
 

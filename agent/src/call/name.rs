@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashMap;
 
-use super::key::text_hash;
+use super::{key::text_hash, rules::Trunk};
 
 /// Stands for a text inside a call. It is the text's hash and so the same in every process and order of arrival.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,9 +32,22 @@ impl NameId {
 /// No name is longer: a longer one is cut.
 const MAX_BYTES: usize = 128;
 
+/// So many names noted of late are known without a look into the table.
+const RECENT: usize = 1024;
+
 /// The texts behind [`NameId`]s.
-#[derive(Clone, Default)]
-pub struct Names(FxHashMap<NameId, Box<str>>);
+#[derive(Clone)]
+pub struct Names {
+    texts: FxHashMap<NameId, Box<str>>,
+    /// Each at the place that its last bits name.
+    recent: Box<[NameId; RECENT]>,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self { texts: FxHashMap::default(), recent: Box::new([NameId::NONE; RECENT]) }
+    }
+}
 
 impl std::fmt::Debug for Names {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -44,37 +57,66 @@ impl std::fmt::Debug for Names {
 
 impl Names {
     /// The id of a text, remembering the text. The PBX's bytes need not be UTF-8.
+    #[inline(always)]
     pub fn note(&mut self, text: &[u8]) -> NameId {
         let text = &text[..text.len().min(MAX_BYTES)];
-        let id = NameId::of(text);
-        if id.is_some() {
-            self.0.entry(id).or_insert_with(|| String::from_utf8_lossy(text).into());
+        self.note_as(NameId::of(text), || String::from_utf8_lossy(text).into())
+    }
+
+    /// The id of a trunk's name, remembering it.
+    #[inline(always)]
+    pub(super) fn note_trunk(&mut self, trunk: &Trunk) -> NameId {
+        self.note_as(trunk.id, || trunk.name.clone())
+    }
+
+    #[inline(always)]
+    fn note_as(&mut self, id: NameId, text: impl FnOnce() -> Box<str>) -> NameId {
+        let recent = &mut self.recent[id.0 as usize % RECENT];
+        if id.is_some() && *recent != id {
+            *recent = id;
+            self.remember(id, text);
         }
         id
     }
 
+    #[cold]
+    fn remember(&mut self, id: NameId, text: impl FnOnce() -> Box<str>) {
+        self.texts.entry(id).or_insert_with(text);
+    }
+
+    /// Gives all texts away. Those of late are not noted again at once.
+    pub fn hand_on(&mut self) -> Self {
+        Self { texts: std::mem::take(&mut self.texts), ..Self::default() }
+    }
+
+    /// Takes over others.
+    pub fn add(&mut self, other: Self) {
+        self.texts.extend(other.texts);
+    }
+
     /// The text behind an id, if it was noted here.
     pub fn text(&self, id: NameId) -> Option<&str> {
-        self.0.get(&id).map(|text| &**text)
+        self.texts.get(&id).map(|text| &**text)
     }
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = (NameId, &str)> {
-        self.0.iter().map(|(&id, text)| (id, &**text))
+        self.texts.iter().map(|(&id, text)| (id, &**text))
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.texts.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.texts.is_empty()
     }
 
     /// Forgets all.
     pub fn clear(&mut self) {
-        self.0.clear();
+        self.texts.clear();
+        *self.recent = [NameId::NONE; RECENT];
     }
 }

@@ -2,11 +2,12 @@
 
 use demarc_proto::report::Destination;
 
-use crate::{call::channel::Channel, settings::Pbx};
+use super::{channel::Channel, name::NameId};
+use crate::settings::Pbx;
 
-/// A line to the outside, as the phone system itself names it.
+/// A line to the outside, as the phone system itself tells of it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Trunk {
+pub struct Line {
     /// The technology of its channels.
     pub technology: String,
     /// Their device.
@@ -15,9 +16,9 @@ pub struct Trunk {
     pub name: String,
 }
 
-impl std::fmt::Debug for Trunk {
+impl std::fmt::Debug for Line {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Trunk")
+        f.write_str("Line")
     }
 }
 
@@ -25,14 +26,24 @@ impl std::fmt::Debug for Trunk {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallRules {
     trunks: Vec<TrunkRule>,
+    /// Bit n is set where the device of a trunk has n bytes (or 64 more, and so on): most telephones are told from all
+    /// trunks by that alone.
+    lengths: u64,
     outside_line: Box<[u8]>,
     international: Vec<Box<[u8]>>,
 }
 
+/// A trunk.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Trunk {
+    /// As it stands in the settings: the name under which the trunk is counted.
+    pub(super) name: Box<str>,
+    pub(super) id: NameId,
+}
+
 #[derive(Clone, PartialEq, Eq)]
 struct TrunkRule {
-    /// As it stands in the settings: the name under which the trunk is counted.
-    name: Box<str>,
+    trunk: Trunk,
     technology: Option<Box<[u8]>>,
     device: Box<[u8]>,
 }
@@ -49,12 +60,12 @@ impl CallRules {
         Self::knowing(pbx, [])
     }
 
-    /// The rules that the settings give, with the trunks that the phone system has told of.
-    pub fn knowing<'a>(pbx: &Pbx, told: impl IntoIterator<Item = &'a Trunk>) -> Self {
+    /// The rules that the settings give, with the lines that the phone system has told of.
+    pub fn knowing<'a>(pbx: &Pbx, lines: impl IntoIterator<Item = &'a Line>) -> Self {
         let named = pbx.trunks.iter().filter(|name| !name.trim().is_empty()).map(|name| TrunkRule::new(name.trim()));
         let mut trunks: Vec<_> = named.collect();
-        for trunk in told {
-            let rule = TrunkRule::told(trunk);
+        for line in lines {
+            let rule = TrunkRule::of(line);
             // The owner's own name for it comes first.
             if !trunks.iter().any(|other| other.covers(&rule)) {
                 trunks.push(rule);
@@ -64,21 +75,20 @@ impl CallRules {
         trunks.sort_by_key(|rule| rule.technology.is_none());
         let international = pbx.international.iter().filter(|prefix| !prefix.is_empty());
         Self {
+            lengths: trunks.iter().fold(0, |lengths, rule| lengths | length_bit(&rule.device)),
             trunks,
             outside_line: pbx.outside_line.as_bytes().into(),
             international: international.map(|prefix| prefix.as_bytes().into()).collect(),
         }
     }
 
-    /// The trunk that a channel is on, by its name in the settings.
-    pub fn trunk<'a>(&'a self, channel: Channel<'a>) -> Option<&'a str> {
-        if channel.is_local() {
+    /// The trunk that a channel is on.
+    #[inline]
+    pub(super) fn trunk(&self, channel: Channel<'_>) -> Option<&Trunk> {
+        if self.lengths & length_bit(channel.device) == 0 || channel.is_local() {
             return None;
         }
-        if let Some(gateway) = channel.gateway() {
-            return Some(gateway);
-        }
-        self.trunks.iter().find(|rule| rule.holds(channel)).map(|rule| &*rule.name)
+        self.trunks.iter().find(|rule| rule.holds(channel)).map(|rule| &rule.trunk)
     }
 
     /// Where a number that was dialled to the outside leads.
@@ -89,23 +99,26 @@ impl CallRules {
     }
 }
 
+fn length_bit(device: &[u8]) -> u64 {
+    1 << (device.len() % 64)
+}
+
 impl TrunkRule {
     fn new(name: &str) -> Self {
+        let trunk = Trunk { name: name.into(), id: NameId::of(name.as_bytes()) };
         match name.split_once('/') {
-            Some((technology, device)) => Self {
-                name: name.into(),
-                technology: Some(technology.as_bytes().into()),
-                device: device.as_bytes().into(),
-            },
-            None => Self { name: name.into(), technology: None, device: name.as_bytes().into() },
+            Some((technology, device)) => {
+                Self { trunk, technology: Some(technology.as_bytes().into()), device: device.as_bytes().into() }
+            }
+            None => Self { trunk, technology: None, device: name.as_bytes().into() },
         }
     }
 
-    fn told(trunk: &Trunk) -> Self {
+    fn of(line: &Line) -> Self {
         Self {
-            name: trunk.name.as_str().into(),
-            technology: Some(trunk.technology.as_bytes().into()),
-            device: trunk.device.as_bytes().into(),
+            trunk: Trunk { name: line.name.as_str().into(), id: NameId::of(line.name.as_bytes()) },
+            technology: Some(line.technology.as_bytes().into()),
+            device: line.device.as_bytes().into(),
         }
     }
 
@@ -138,7 +151,7 @@ mod tests {
     }
 
     fn trunk<'a>(rules: &'a CallRules, name: &str) -> Option<&'a str> {
-        rules.trunk(Channel::parse(name.as_bytes())?)
+        rules.trunk(Channel::parse(name.as_bytes())?).map(|trunk| &*trunk.name)
     }
 
     #[test]
@@ -154,6 +167,18 @@ mod tests {
         assert_eq!(trunk(&rules, "DAHDI/i1/5551234-3"), Some("DAHDI/i1"));
         assert_eq!(trunk(&rules, "Local/special-0000002a;1"), None, "a Local half is never a trunk");
         assert_eq!(trunk(&rules, ""), None);
+    }
+
+    #[test]
+    fn the_owners_name_for_a_line_comes_before_the_phone_systems() {
+        let pbx = Pbx { trunks: vec!["provider1".into()], ..Pbx::default() };
+        let line =
+            |device: &str, name: &str| Line { technology: "PJSIP".into(), device: device.into(), name: name.into() };
+        let lines = [line("provider1", "Acme"), line("gw-2", "Other")];
+        let rules = CallRules::knowing(&pbx, &lines);
+        assert_eq!(trunk(&rules, "PJSIP/provider1-0000002a"), Some("provider1"));
+        assert_eq!(trunk(&rules, "PJSIP/gw-2-0000002a"), Some("Other"));
+        assert_eq!(trunk(&rules, "SIP/gw-2-0000002a"), None, "another technology");
     }
 
     #[test]

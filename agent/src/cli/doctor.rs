@@ -1,6 +1,7 @@
 //! `demarc doctor`: checks everything, and proves the confinement by trying to break it.
 
 mod checks;
+mod manager;
 mod proofs;
 
 use std::{path::Path, process::ExitCode};

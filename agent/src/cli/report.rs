@@ -7,6 +7,7 @@ use clap::{Args, error::ErrorKind};
 
 use crate::{
     local_report::{Dimension, LocalReport, Query, ReportZone},
+    queue_report::QueueReport,
     settings::Settings,
     state::StateDir,
     store::Store,
@@ -27,6 +28,9 @@ pub struct ReportArgs {
     /// Tells calls apart by these, in this order.
     #[arg(long, value_delimiter = ',', default_value = "direction,outcome", value_name = "DIMENSIONS")]
     by: Vec<Dimension>,
+    /// Prints what happened in the queues instead, by the queue log: --from and --to are when callers came in.
+    #[arg(long, conflicts_with_all = ["by", "csv"])]
+    queues: bool,
     /// Prints JSON for scripts.
     #[arg(long, conflicts_with = "csv")]
     json: bool,
@@ -51,22 +55,35 @@ pub fn run(args: &ReportArgs, settings: &Settings) -> anyhow::Result<()> {
     // The machine's time zone is read by now.
     super::confine_command(settings)?;
     let store = Store::open_existing(&StateDir::new(&settings.state_dir))?;
-    let report = match &store {
-        Some(store) => store.local_report(&query)?,
-        None => LocalReport::empty(&query),
-    };
-    let text = if args.json {
-        report.to_json() + "\n"
-    } else if args.csv {
-        report.to_csv()
-    } else {
-        report.to_table()
-    };
+    let text = if args.queues { queues(args, query, store.as_ref())? } else { calls(args, &query, store.as_ref())? };
     match io::stdout().lock().write_all(text.as_bytes()) {
         // Whoever reads has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.context("cannot write the report"),
     }
+}
+
+fn calls(args: &ReportArgs, query: &Query, store: Option<&Store>) -> anyhow::Result<String> {
+    let report = match store {
+        Some(store) => store.local_report(query)?,
+        None => LocalReport::empty(query),
+    };
+    Ok(if args.json {
+        report.to_json() + "\n"
+    } else if args.csv {
+        report.to_csv()
+    } else {
+        report.to_table()
+    })
+}
+
+fn queues(args: &ReportArgs, query: Query, store: Option<&Store>) -> anyhow::Result<String> {
+    let Query { from, to, zone, .. } = query;
+    let report = match store {
+        Some(store) => store.queue_report(from, to, zone)?,
+        None => QueueReport::empty(from, to, zone),
+    };
+    Ok(if args.json { report.to_json() + "\n" } else { report.to_table() })
 }
 
 fn query(args: &ReportArgs) -> anyhow::Result<Query> {

@@ -81,6 +81,9 @@ pub fn run(args: &RoleArgs) -> anyhow::Result<ExitCode> {
         _ => None,
     };
     let taker = descriptors.map(Taker::new);
+    if matches!(args.role, Role::Link | Role::Session) {
+        memory::keep_buffers();
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended: anyhow::Result<ExitCode> = runtime.block_on(async {
         tokio::spawn(memory::stay_small());

@@ -129,10 +129,12 @@ impl Feed {
             self.unheard_of = false;
         }
         let before = self.tail.position();
+        let target = self.member.queue_target();
         let mut batch = store.batch(rules)?;
         batch.via(self.member.via(super::now()));
         let progress = self.tail.poll(&mut |row| match row {
             Row::Leg(leg) => batch.leg(&leg, from),
+            Row::Queue(row) => batch.queue(&row, target),
             Row::Repeat => batch.repeat(),
             Row::Malformed { bytes, why } => batch.malformed(bytes, why),
         })?;

@@ -14,6 +14,7 @@ pub struct Member {
     source: Source,
     enlisted: Enlisted,
     standing: Standing,
+    queue_target: Duration,
 }
 
 /// All sources of these settings. The first that tells of calls is the one whose rows count at once; the others wait for it.
@@ -28,7 +29,7 @@ pub fn enlist(pbx: &Pbx, store: &mut Store, now: u64) -> Result<Vec<Member>, Sto
         let enlisted = store.enlist(&source.name(), source.followed(), now)?;
         let standing = standing(telling, is_first && source.tells_of_calls(), pbx.patience);
         is_first &= !source.tells_of_calls();
-        members.push(Member { source: source.clone(), enlisted, standing });
+        members.push(Member { source: source.clone(), enlisted, standing, queue_target: pbx.queue_target });
     }
     Ok(members)
 }
@@ -52,6 +53,11 @@ impl Member {
         self.enlisted
     }
 
+    /// How soon a caller in a queue should be answered, in seconds.
+    pub fn queue_target(&self) -> u64 {
+        self.queue_target.as_secs()
+    }
+
     /// How its rows enter a batch now.
     pub fn via(&self, now: u64) -> Via {
         Via { feed: self.enlisted.number, since: self.enlisted.since, standing: self.standing, now }
@@ -61,7 +67,7 @@ impl Member {
     pub fn status(&self) -> SourceStatus {
         SourceStatus {
             name: self.source.name(),
-            witness: matches!(self.standing, Standing::Witness { .. }),
+            witness: self.source.tells_of_calls() && matches!(self.standing, Standing::Witness { .. }),
             ..SourceStatus::default()
         }
     }
@@ -73,6 +79,7 @@ impl Member {
             Source::CdrCustom { .. } => "columns of uniqueid, linkedid and sequence in cdr_custom.conf",
             Source::CdrSqlite { .. } => "columns of uniqueid, linkedid and sequence in cdr_sqlite3_custom.conf",
             Source::Ami { .. } => "linkedid => LinkedID and sequence => Sequence below [mappings] in cdr_manager.conf",
+            Source::FreeswitchCsv { .. } => "${uuid} and ${originating_leg_uuid} in the template of cdr_csv.conf",
             Source::FreepbxDb { .. } => "the columns linkedid and sequence, which newer FreePBX adds to its table,",
             _ => return None,
         };

@@ -7,9 +7,10 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use super::roster::Member;
 use crate::{
     call::CallRules,
-    ipc::SourceStatus,
+    ipc::{PbxStatus, SourceStatus},
     pbx::{
         Zone,
+        ami::Facts,
         connector::Connector,
         source::{self, Start},
         stream::{Outlet, Portion, Said},
@@ -37,6 +38,8 @@ struct Stream {
     begin_at: Instant,
     trouble: Option<String>,
     advice: Option<String>,
+    /// How the PBX is, where the source can ask it.
+    facts: Option<Facts>,
 }
 
 impl Drop for Stream {
@@ -56,7 +59,8 @@ impl Streams {
 
     /// Adds a source.
     pub fn add(&mut self, member: Member, zone: Zone) {
-        self.streams.push(Stream { member, zone, task: None, begin_at: Instant::now(), trouble: None, advice: None });
+        let begin_at = Instant::now();
+        self.streams.push(Stream { member, zone, task: None, begin_at, trouble: None, advice: None, facts: None });
     }
 
     /// Starts the tasks that do not run and are due. Says how long none will be.
@@ -131,16 +135,54 @@ impl Streams {
             }
             // These concern the whole collector.
             Said::Trunks(_) | Said::CameLater => Ok(false),
+            Said::Live(facts) => {
+                let changed = stream.facts.as_ref() != Some(&facts);
+                let calls = facts.active_calls;
+                stream.facts = Some(facts);
+                if let Some(calls) = calls {
+                    store.note_concurrency(calls, super::now())?;
+                }
+                Ok(changed)
+            }
             Said::Portion(portion) => {
                 store_portion(&stream.member, portion, store, rules, reportable_from).map(|()| true)
             }
         }
     }
 
+    /// How the PBX is, by the first source that can ask it.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn pbx(&self, store: &Store) -> Result<Option<PbxStatus>, StoreError> {
+        let Some((zone, facts)) = self.streams.iter().find_map(|one| Some((&one.zone, one.facts.clone()?))) else {
+            return Ok(None);
+        };
+        let seconds = |moment: i64| u64::try_from(moment).ok();
+        Ok(Some(PbxStatus {
+            connected: facts.connected,
+            version: facts.version,
+            up_since: facts.up_since.and_then(seconds),
+            reloaded: facts.reloaded.and_then(seconds),
+            active_calls: facts.active_calls,
+            peak_today: store.peak_since(midnight(zone, super::now()))?,
+            registrations: facts.registrations,
+            lost: facts.lost,
+            dropped: facts.dropped,
+        }))
+    }
+
     /// What `demarc status` shows of each.
     pub fn status<'a>(&'a self, counts: &'a [FeedCounts]) -> impl Iterator<Item = SourceStatus> + 'a {
         self.streams.iter().map(|stream| stream.status(counts))
     }
+}
+
+/// When the day began whose moment that is, by the wall clock of the PBX.
+fn midnight(zone: &Zone, now: u64) -> u64 {
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    let wall = now.saturating_add(zone.offset_at(now));
+    u64::try_from(now - wall.rem_euclid(86_400)).unwrap_or(0)
 }
 
 fn store_portion(

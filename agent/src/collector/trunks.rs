@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    call::{CallRules, rules::Trunk},
+    call::{CallRules, rules::Line},
     pbx::stream::Said,
     settings::Pbx,
     store::{Store, StoreError},
@@ -14,7 +14,7 @@ use crate::{
 #[derive(Default)]
 pub struct KnownTrunks {
     /// By the name of the source; none where it has not told yet.
-    told: BTreeMap<String, Option<Vec<Trunk>>>,
+    told: BTreeMap<String, Option<Vec<Line>>>,
 }
 
 impl KnownTrunks {
@@ -68,13 +68,13 @@ fn key(source: &str) -> String {
     format!("trunks of {source}")
 }
 
-fn write(trunks: &[Trunk]) -> String {
+fn write(trunks: &[Line]) -> String {
     let texts: Vec<_> = trunks.iter().map(|trunk| [&trunk.technology, &trunk.device, &trunk.name]).collect();
     // Texts can always be written.
     serde_json::to_string(&texts).unwrap_or_default()
 }
 
-fn read(text: &str) -> Option<Vec<Trunk>> {
+fn read(text: &str) -> Option<Vec<Line>> {
     let texts: Vec<[String; 3]> = serde_json::from_str(text).ok()?;
-    Some(texts.into_iter().map(|[technology, device, name]| Trunk { technology, device, name }).collect())
+    Some(texts.into_iter().map(|[technology, device, name]| Line { technology, device, name }).collect())
 }

@@ -53,6 +53,8 @@ pub struct Ground {
     pub system: Vec<Grant>,
     /// The files in `/etc` that everybody may read, for sessions.
     pub etc: Vec<Grant>,
+    /// Where the supervisor makes the cgroups of sessions, if it can.
+    pub cgroups: Vec<Grant>,
 }
 
 impl Ground {
@@ -138,11 +140,15 @@ pub fn collector(ground: &Ground, settings: &Settings) -> Profile {
     let mut grants = vec![Grant::new(state.collector(), Access::Own), Grant::new(state.outbox(), Access::Own)];
     grants.extend(devices());
     grants.extend(ZONES.iter().map(|path| Grant::new(path, Access::Read)));
-    for path in settings.pbx.source.iter().filter_map(Source::path) {
-        grants.extend(records(path, ground, settings));
+    let mut gaps = Vec::new();
+    for source in &settings.pbx.source {
+        match source {
+            Source::FreeswitchJson { path, .. } => grants.extend(record_directory(path, ground, settings, &mut gaps)),
+            source => grants.extend(source.path().into_iter().flat_map(|path| records(path, ground, settings))),
+        }
     }
     grants.extend(sockets(settings));
-    let mut profile = profile(Subject::Collector, ground, settings, grants, Vec::new());
+    let mut profile = profile(Subject::Collector, ground, settings, grants, gaps);
     profile.forbidden = forbidden_to_roles(ground, &state);
     profile.forbidden.push(state.link().join(LINK_KEY));
     profile
@@ -164,7 +170,7 @@ pub fn link(ground: &Ground, settings: &Settings, config: &Path, port: u16) -> P
     profile.ports = Some(vec![port]);
     profile.forbidden = forbidden_to_roles(ground, &state);
     profile.forbidden.extend([state.store(), state.ledger(), config.to_owned()]);
-    profile.forbidden.extend(settings.pbx.source.iter().filter_map(Source::path).map(Path::to_owned));
+    profile.forbidden.extend(settings.pbx.source.iter().filter_map(Source::some_file));
     profile
 }
 
@@ -249,7 +255,7 @@ fn files_replaced_by_rename(settings: &Settings, config: &Path) -> Vec<(PathBuf,
     {
         files.push((real, "config file"));
     }
-    files.extend(settings.pbx.source.iter().filter_map(Source::path).map(|path| (path.to_owned(), "call record file")));
+    files.extend(settings.pbx.source.iter().filter_map(Source::some_file).map(|path| (path, "call record file")));
     if is_open(settings) {
         let logs = settings.support.logs.iter().filter(|path| path.parent().is_some_and(Path::is_dir));
         files.extend(logs.map(|path| (path.clone(), "log file")));
@@ -276,6 +282,29 @@ fn records(file: &Path, ground: &Ground, settings: &Settings) -> Vec<Grant> {
 fn sockets(settings: &Settings) -> impl Iterator<Item = Grant> {
     let directories = settings.pbx.source.iter().filter_map(Source::socket_directory);
     directories.map(|directory| Grant::new(directory, Access::Connect))
+}
+
+/// What the collector needs to read a directory of call records, however many there are: the directory.
+fn record_directory(directory: &Path, ground: &Ground, settings: &Settings, gaps: &mut Vec<String>) -> Option<Grant> {
+    let real = fs::canonicalize(directory).ok()?;
+    let state = fs::canonicalize(&settings.state_dir).unwrap_or_else(|_| settings.state_dir.clone());
+    if state.starts_with(&real) || ground.recordings.iter().any(|recording| recording.starts_with(&real)) {
+        gaps.push(format!(
+            "Recordings, or Demarc's own files, lie below {}: the collector was not given it, and reads no call records there. \
+             Set a log-dir in json_cdr.conf that holds nothing else.",
+            directory.display()
+        ));
+        return None;
+    }
+    let holds_directories = fs::read_dir(&real)
+        .is_ok_and(|entries| entries.flatten().any(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())));
+    if holds_directories {
+        gaps.push(format!(
+            "The collector may open any file below {}, where other directories lie; keep recordings out of it.",
+            directory.display()
+        ));
+    }
+    Some(Grant::new(real, Access::Read))
 }
 
 /// Whether a directory holds files only, as far as a bounded look tells.

@@ -87,5 +87,7 @@ fn rights(access: Access) -> BitFlags<AccessFs> {
         Access::Device => AccessFs::ReadFile | AccessFs::WriteFile,
         Access::Remove => AccessFs::RemoveFile.into(),
         Access::Connect => AccessFs::ResolveUnix.into(),
+        Access::Cgroups => AccessFs::WriteFile | AccessFs::MakeDir | AccessFs::RemoveDir,
+        Access::RemoveDirectories => AccessFs::RemoveDir.into(),
     }
 }

@@ -1,13 +1,13 @@
 //! Support streams: the hub opens one, the supervisor decides, and then bytes pass that the link cannot read.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, future::poll_fn, io};
 
-use bytes::Bytes;
-use demarc_proto::support::GrantId;
+use bytes::{BufMut, Bytes, BytesMut};
+use demarc_proto::support::{GrantId, SESSION_PIECE};
 use h2::{Reason, RecvStream, SendStream, server::SendResponse};
 use http::{Response, StatusCode};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncWriteExt,
     net::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
@@ -16,8 +16,10 @@ use tokio::{
 
 use crate::ipc::{SessionRefusal, descriptors::Taker};
 
-/// What is read from a session at a time. HTTP/2 sends it as one frame where the hub gives room for it.
-const CHUNK: usize = 16 * 1024;
+/// What is read from a session at a time: what makes one frame, where the hub gives room for it.
+const CHUNK: usize = SESSION_PIECE as usize;
+/// A buffer with less room than this is replaced.
+const SCANT: usize = 16 * 1024;
 
 /// A stream that the hub opened for a session. Nothing was read of it.
 #[derive(Debug)]
@@ -109,30 +111,47 @@ async fn inward(mut from_hub: RecvStream, mut to_session: OwnedWriteHalf) {
 }
 
 /// From the session to the hub. No more is read than the hub has room for.
-async fn outward(mut from_session: OwnedReadHalf, mut to_hub: SendStream<Bytes>) {
-    let mut buffer = vec![0; CHUNK];
+async fn outward(from_session: OwnedReadHalf, mut to_hub: SendStream<Bytes>) {
+    let mut buffer = BytesMut::new();
     loop {
         to_hub.reserve_capacity(CHUNK);
-        let room = match std::future::poll_fn(|cx| to_hub.poll_capacity(cx)).await {
-            Some(Ok(room)) => room.min(CHUNK),
-            Some(Err(_)) | None => return,
+        let room = match to_hub.capacity() {
+            0 => match poll_fn(|cx| to_hub.poll_capacity(cx)).await {
+                Some(Ok(room)) => room,
+                Some(Err(_)) | None => return,
+            },
+            room => room,
         };
         let read = tokio::select! {
-            read = from_session.read(&mut buffer[..room]) => read,
+            read = read(&from_session, &mut buffer, room.min(CHUNK)) => read,
             // The hub has given the stream up while the session had nothing to say.
-            _ = std::future::poll_fn(|cx| to_hub.poll_reset(cx)) => return,
+            _ = poll_fn(|cx| to_hub.poll_reset(cx)) => return,
         };
         match read {
             Ok(0) => {
                 let _ = to_hub.send_data(Bytes::new(), true);
                 return;
             }
-            Ok(read) => {
-                if to_hub.send_data(Bytes::copy_from_slice(&buffer[..read]), false).is_err() {
+            Ok(_) => {
+                if to_hub.send_data(buffer.split().freeze(), false).is_err() {
                     return;
                 }
             }
             Err(_) => return to_hub.send_reset(Reason::INTERNAL_ERROR),
+        }
+    }
+}
+
+/// Reads at most `most` bytes; 0 at the end. A session that says nothing holds no memory here.
+async fn read(from_session: &OwnedReadHalf, buffer: &mut BytesMut, most: usize) -> io::Result<usize> {
+    loop {
+        from_session.readable().await?;
+        if buffer.capacity() < SCANT {
+            buffer.reserve(CHUNK);
+        }
+        match from_session.try_read_buf(&mut (&mut *buffer).limit(most)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => *buffer = BytesMut::new(),
+            read => return read,
         }
     }
 }

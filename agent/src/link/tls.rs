@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use demarc_proto::support::RECORD;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::{
@@ -70,6 +71,8 @@ fn client_config(watch: Arc<Watch>, identity: Option<&Identity>, alpn: &[u8]) ->
         None => config.with_no_client_auth(),
     };
     config.alpn_protocols = vec![alpn.to_vec()];
+    // The library counts a record's head of 5 bytes, too.
+    config.max_fragment_size = Some(RECORD as usize + 5);
     // Resuming a session would pass by the check of certificates at either end.
     config.resumption = Resumption::disabled();
     Ok(config)

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use demarc_proto::{
     CONTROL_PATH,
     frame::{self, MAX_TO_AGENT, MAX_TO_HUB},
-    support::{GrantId, SUPPORT_PATH},
+    support::{GrantId, SESSION_PIECE, SESSION_WINDOW, SUPPORT_PATH},
 };
 use h2::{
     Ping, PingPong, Reason, RecvStream, SendStream,
@@ -26,8 +26,6 @@ use super::{
 
 /// The control stream, the support sessions that there may be at a time, and room for one more to be refused in words.
 const STREAMS: u32 = 6;
-/// How much of a stream may be on its way: a session moves as much in each round trip.
-const WINDOW: u32 = 256 * 1024;
 /// So many refused streams are an attack, not a mistake.
 const MAX_REFUSED_STREAMS: u32 = 100;
 /// So many pieces of the control stream in a row that complete no frame are an attack: a whole frame has fewer.
@@ -75,9 +73,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Tunnel<T> {
     async fn accept_control(io: T, hub: &str, ping_every: Duration) -> Result<Self, LinkError> {
         // Everything that a hub can make this side keep is small: it has only short messages to send.
         let handshake = Builder::new()
-            .initial_window_size(WINDOW)
+            .max_frame_size(SESSION_PIECE)
+            .initial_window_size(SESSION_WINDOW)
             // Each stream has room of its own, so that a session that stalls holds up nobody else.
-            .initial_connection_window_size(STREAMS * WINDOW)
+            .initial_connection_window_size(STREAMS * SESSION_WINDOW)
             .max_concurrent_streams(STREAMS)
             .max_concurrent_reset_streams(8)
             .max_local_error_reset_streams(Some(MAX_REFUSED_STREAMS as usize))

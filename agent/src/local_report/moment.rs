@@ -60,7 +60,7 @@ impl ReportZone {
     }
 
     /// A moment as scripts read it.
-    pub(super) fn timestamp(&self, second: i64) -> String {
+    pub(crate) fn timestamp(&self, second: i64) -> String {
         let Ok(moment) = Timestamp::from_second(second) else { return second.to_string() };
         if self.asked_for {
             moment.to_zoned(self.rules.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
@@ -70,7 +70,7 @@ impl ReportZone {
     }
 
     /// A moment as people read it. In the hour that autumn repeats it names the offset.
-    pub(super) fn wall_clock(&self, second: i64) -> String {
+    pub(crate) fn wall_clock(&self, second: i64) -> String {
         let Ok(moment) = Timestamp::from_second(second) else { return second.to_string() };
         let zoned = moment.to_zoned(self.rules.clone());
         let twice =

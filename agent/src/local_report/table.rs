@@ -5,7 +5,7 @@ use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use super::{Dimension, LocalReport, Value};
 
 /// Lines around the rows, none between them.
-const STYLE: TableStyle = {
+pub(crate) const STYLE: TableStyle = {
     let line = LineStyle::none().fill('─').junction('─');
     TableStyle::new().top_border(line).header_separator(line).bottom_border(line)
 };
@@ -74,7 +74,7 @@ impl LocalReport {
 }
 
 /// Texts come from the PBX, and a caller may have chosen them: none may steer the terminal.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || is_invisible(c) { '\u{fffd}' } else { c }).collect()
 }
 

@@ -8,7 +8,7 @@ use memchr::memchr;
 
 use super::{
     leg::{Disposition, MalformedReason},
-    scanner::Columns,
+    scanner::Fields,
     uniqueid,
     wall::DateCache,
 };
@@ -50,21 +50,17 @@ pub struct Written<'a> {
 }
 
 /// Reads one record by its width.
-pub fn read<'a>(record: &'a [u8], columns: &Columns, dates: &mut DateCache) -> Result<Written<'a>, MalformedReason> {
-    let width = columns.count();
+#[inline(always)]
+pub fn read<'a>(fields: &Fields<'a>, dates: &mut DateCache) -> Result<Written<'a>, MalformedReason> {
+    let width = fields.count();
     if !(16..=21).contains(&width) {
         return Err(MalformedReason::Columns);
     }
-    let raw = |column| columns.raw(record, column);
-    let text = |column| match columns.is_plain(column) {
-        true => bare(raw(column)).map(Cow::Borrowed),
-        false => unquote(raw(column)),
-    };
-    let mut time = |column| dates.parse(bare(raw(column))?).ok_or(MalformedReason::Time);
+    let raw = |column| fields.raw(column);
 
-    let start = time(9)?;
-    let answer = if is_empty(raw(10)) { None } else { Some(time(10)?) };
-    let end = time(11)?;
+    let start = time(fields, 9, dates)?;
+    let answer = if is_empty(raw(10)) { None } else { Some(time(fields, 10, dates)?) };
+    let end = time(fields, 11, dates)?;
     let duration = integer(raw(12))?;
     let billed = integer(raw(13))?;
     let disposition = Disposition::parse(bare(raw(14))?).ok_or(MalformedReason::Disposition)?;
@@ -84,13 +80,13 @@ pub fn read<'a>(record: &'a [u8], columns: &Columns, dates: &mut DateCache) -> R
         None => (None, None),
     };
     Ok(Written {
-        account: text(0)?,
-        src: text(1)?,
-        dst: text(2)?,
-        channel: text(5)?,
-        dstchannel: text(6)?,
-        lastapp: text(7)?,
-        lastdata: text(8)?,
+        account: text(fields, 0)?,
+        src: text(fields, 1)?,
+        dst: text(fields, 2)?,
+        channel: text(fields, 5)?,
+        dstchannel: text(fields, 6)?,
+        lastapp: text(fields, 7)?,
+        lastdata: text(fields, 8)?,
         start,
         answer,
         end,
@@ -103,19 +99,39 @@ pub fn read<'a>(record: &'a [u8], columns: &Columns, dates: &mut DateCache) -> R
     })
 }
 
+/// Nearly every text stands in the record as it is.
+#[inline(always)]
+fn text<'a>(fields: &Fields<'a>, column: usize) -> Result<Cow<'a, [u8]>, MalformedReason> {
+    match fields.raw(column) {
+        [b'"', inner @ .., b'"'] if fields.is_plain(column) => Ok(Cow::Borrowed(inner)),
+        other => unquote(other),
+    }
+}
+
+#[inline(always)]
+fn time(fields: &Fields<'_>, column: usize, dates: &mut DateCache) -> Result<i64, MalformedReason> {
+    dates.parse(bare(fields.raw(column))?).ok_or(MalformedReason::Time)
+}
+
+/// Whether a record is one that can be read.
+#[inline(never)]
+pub fn examine(fields: &Fields<'_>, dates: &mut DateCache) -> Result<(), MalformedReason> {
+    read(fields, dates).map(drop)
+}
+
 /// Whether a row is written as Asterisk writes it: texts and times quoted. Text inside a quoted column can never look
 /// so, since its quotes are doubled; that makes such a row a safe place to begin again after a torn one.
-pub fn is_strict(record: &[u8], columns: &Columns) -> bool {
-    (0..=9).chain([11]).all(|column| columns.raw(record, column).first() == Some(&b'"'))
-        && is_well_formed(record, columns)
+pub fn is_strict(fields: &Fields<'_>) -> bool {
+    (0..=9).chain([11]).all(|column| fields.raw(column).first() == Some(&b'"')) && is_well_formed(fields)
 }
 
 /// Whether the quotes are in order in every column, those that nobody reads too.
-pub fn is_well_formed(record: &[u8], columns: &Columns) -> bool {
-    (0..columns.count()).all(|column| unquote(columns.raw(record, column)).is_ok())
+pub fn is_well_formed(fields: &Fields<'_>) -> bool {
+    (0..fields.count()).all(|column| unquote(fields.raw(column)).is_ok())
 }
 
 /// The text of a column: its quotes taken off, doubled quotes made single.
+#[cold]
 pub fn unquote(raw: &[u8]) -> Result<Cow<'_, [u8]>, MalformedReason> {
     let inner = bare(raw)?;
     let Some(first) = memchr(b'"', inner) else { return Ok(Cow::Borrowed(inner)) };
@@ -138,6 +154,7 @@ pub fn unquote(raw: &[u8]) -> Result<Cow<'_, [u8]>, MalformedReason> {
 }
 
 /// What stands between a column's quotes, or the column itself where it has none.
+#[inline(always)]
 fn bare(raw: &[u8]) -> Result<&[u8], MalformedReason> {
     match raw {
         [b'"', inner @ .., b'"'] => Ok(inner),
@@ -146,10 +163,12 @@ fn bare(raw: &[u8]) -> Result<&[u8], MalformedReason> {
     }
 }
 
+#[inline(always)]
 fn is_empty(raw: &[u8]) -> bool {
     raw.is_empty() || raw == b"\"\""
 }
 
+#[inline(always)]
 fn integer(raw: &[u8]) -> Result<i64, MalformedReason> {
     let text = bare(raw)?;
     let (negative, digits) = match text {
@@ -160,12 +179,14 @@ fn integer(raw: &[u8]) -> Result<i64, MalformedReason> {
     if digits.is_empty() || digits.len() > 18 {
         return Err(MalformedReason::Number);
     }
-    let mut value = 0_i64;
-    for &digit in digits {
-        if !digit.is_ascii_digit() {
-            return Err(MalformedReason::Number);
-        }
-        value = value * 10 + i64::from(digit - b'0');
+    let (mut value, mut worst) = (0_i64, 0);
+    for &byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        worst = worst.max(digit);
+        value = value * 10 + i64::from(digit);
+    }
+    if worst > 9 {
+        return Err(MalformedReason::Number);
     }
     Ok(if negative { -value } else { value })
 }

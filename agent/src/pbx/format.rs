@@ -2,7 +2,7 @@
 
 use super::{
     leg::Row,
-    reader::{RowReader, Taken},
+    reader::{Memory, RowReader, Taken},
 };
 
 /// Turns the bytes of a file into rows, and keeps nothing of the file itself but what the next row needs.
@@ -12,14 +12,17 @@ pub trait Format: Send {
     /// [`MAX_RECORD`](super::scanner::MAX_RECORD) bytes always yields something.
     fn read(&mut self, buffer: &[u8], whole: bool, limit: u64, sink: &mut dyn FnMut(Row<'_>)) -> Taken;
 
-    /// What the next row needs to know of the rows before it: the last end, and the last row that may come twice.
-    fn memory(&self) -> (Option<i64>, Option<u64>);
+    /// What the next row needs to know of the rows before it.
+    fn memory(&self) -> Memory;
 
     /// Goes on with that memory.
-    fn remember(&mut self, memory: (Option<i64>, Option<u64>));
+    fn remember(&mut self, memory: Memory);
 
     /// What looks wrong with the rows, in words.
     fn trouble(&self) -> Option<String>;
+
+    /// When the PBX makes such a file, in a sentence.
+    fn written_when(&self) -> &'static str;
 }
 
 impl Format for RowReader {
@@ -27,15 +30,20 @@ impl Format for RowReader {
         self.read(buffer, whole, limit, sink)
     }
 
-    fn memory(&self) -> (Option<i64>, Option<u64>) {
+    fn memory(&self) -> Memory {
         self.memory()
     }
 
-    fn remember(&mut self, memory: (Option<i64>, Option<u64>)) {
+    fn remember(&mut self, memory: Memory) {
         self.remember(memory);
     }
 
     fn trouble(&self) -> Option<String> {
         self.trouble()
+    }
+
+    fn written_when(&self) -> &'static str {
+        "Asterisk makes it with the first call when cdr.conf has a [csv] section; on FreePBX the call records are in the \
+         database instead"
     }
 }

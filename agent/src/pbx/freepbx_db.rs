@@ -23,7 +23,7 @@ use super::{
     wall,
     zone::Zone,
 };
-use crate::settings::Secret;
+use crate::settings::{Secret, Source};
 
 /// How long the server may take to let us in.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -50,6 +50,16 @@ pub struct Settings {
     pub table: String,
     /// The table of trunks, `database.table`; empty for none.
     pub trunks: String,
+}
+
+impl Settings {
+    /// What a source's settings say; none for a source of another kind.
+    pub fn of(source: &Source) -> Option<Self> {
+        let Source::FreepbxDb { address, user, password, database, table, trunks, .. } = source.clone() else {
+            return None;
+        };
+        Some(Self { address, user, password, database, table, trunks })
+    }
 }
 
 /// Reads the table for as long as rows can be stored.
@@ -113,7 +123,7 @@ async fn attend(
 
 /// What is looked at now and then beside the rows.
 struct Survey {
-    trunks: Option<Vec<crate::call::rules::Trunk>>,
+    trunks: Option<Vec<crate::call::rules::Line>>,
     /// What the user may do and need not, in words.
     excess: Option<String>,
 }

@@ -3,7 +3,7 @@
 mod row;
 mod words;
 
-use std::{io, time::Duration};
+use std::{collections::BTreeSet, io, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -20,7 +20,10 @@ use super::{
     stream::{Outlet, Said},
     table::{BUCKET, Fault, Found, Stop, Table, TableReader},
 };
-use crate::settings::Secret;
+use crate::{
+    call::rules::Line,
+    settings::{Secret, Source},
+};
 
 /// How long the server may take to let us in.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -47,6 +50,14 @@ pub struct Settings {
     pub database: String,
 }
 
+impl Settings {
+    /// What a source's settings say; none for a source of another kind.
+    pub fn of(source: &Source) -> Option<Self> {
+        let Source::FusionpbxDb { address, user, password, database } = source.clone() else { return None };
+        Some(Self { address, user, password, database })
+    }
+}
+
 /// Reads the table for as long as rows can be stored.
 pub async fn follow(settings: Settings, start: Start, connector: Connector, outlet: Outlet) {
     let mut reader = TableReader::new(start.position.as_deref(), start.delivered, start.since);
@@ -69,11 +80,12 @@ async fn attend(
     outlet: &Outlet,
     pause: &mut Duration,
 ) -> Stop {
-    let mut table = match CdrTable::open(settings, connector).await {
+    let mut table = match CdrTable::open(settings, connector, outlet.clone()).await {
         Ok(table) => table,
         Err(fault) => return fault.into(),
     };
     outlet.say(Said::Advice(table.advice.take())).await;
+    table.tell_of_gateways().await;
     loop {
         match reader.look(&mut table, outlet, super::now()).await {
             Ok(wait) => {
@@ -90,15 +102,19 @@ struct CdrTable<'a> {
     settings: &'a Settings,
     client: Client,
     columns: Columns,
+    outlet: Outlet,
+    /// The gateways that rows have named so far.
+    gateways: BTreeSet<String>,
     /// What works and could be better.
     advice: Option<String>,
 }
 
 impl<'a> CdrTable<'a> {
-    async fn open(settings: &'a Settings, connector: &Connector) -> Result<Self, Fault> {
+    async fn open(settings: &'a Settings, connector: &Connector, outlet: Outlet) -> Result<Self, Fault> {
         let client = timeout(CONNECT, connect(settings, connector)).await.map_err(|_| words::slow(settings))??;
         let columns = Columns::default();
-        let mut table = Self { settings, client, columns, advice: None };
+        let gateways = BTreeSet::from([row::OUTSIDE.to_owned()]);
+        let mut table = Self { settings, client, columns, outlet, gateways, advice: None };
         table.ask("SET statement_timeout = '60s'").await?;
         table.ask("SET default_transaction_read_only = on").await?;
         // Columns without a right to read them would only be refused.
@@ -143,6 +159,16 @@ impl<'a> CdrTable<'a> {
             advice.push(words::no_index());
         }
         Ok(Some(advice.join(" ")).filter(|advice| !advice.is_empty()))
+    }
+
+    /// Says which channels are lines to the outside.
+    async fn tell_of_gateways(&self) {
+        let line = |gateway: &String| Line {
+            technology: row::GATEWAY.to_owned(),
+            device: gateway.clone(),
+            name: gateway.clone(),
+        };
+        self.outlet.say(Said::Trunks(self.gateways.iter().map(line).collect())).await;
     }
 
     async fn ask(&self, question: &str) -> Result<Vec<SimpleQueryRow>, Fault> {
@@ -229,6 +255,13 @@ impl Table for CdrTable<'_> {
             "SELECT {} FROM v_xml_cdr WHERE start_epoch >= {from} AND start_epoch < {until} ORDER BY start_epoch",
             self.columns.list
         );
-        Ok(self.ask(&question).await?.iter().map(row::make).collect())
+        let rows = self.ask(&question).await?;
+        let known = self.gateways.len();
+        self.gateways.extend(rows.iter().filter_map(row::gateway));
+        // Before the rows themselves.
+        if self.gateways.len() > known {
+            self.tell_of_gateways().await;
+        }
+        Ok(rows.iter().map(row::make).collect())
     }
 }

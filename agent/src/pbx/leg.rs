@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, fmt};
 
+use super::queue_log::QueueRow;
+
 /// A leg of a call, borrowed from the buffer that it was read into.
 ///
 /// It is private by nature: `Debug` prints no values, and there is no `Serialize`.
@@ -75,10 +77,11 @@ impl Disposition {
 
 /// What a source delivers.
 #[derive(Clone, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "rows are borrowed, handed on one by one, and never kept")]
 pub enum Row<'a> {
     /// A row that was understood.
     Leg(Leg<'a>),
+    /// A row of a queue log that was understood.
+    Queue(QueueRow<'a>),
     /// The second writing of the row before: Asterisk writes every row of the account code `Master` twice into
     /// `Master.csv`. It counts as a duplicate and as nothing else.
     Repeat,
@@ -95,6 +98,7 @@ impl fmt::Debug for Row<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Leg(_) => f.write_str("Row::Leg"),
+            Self::Queue(_) => f.write_str("Row::Queue"),
             Self::Repeat => f.write_str("Row::Repeat"),
             Self::Malformed { why, .. } => write!(f, "Row::Malformed({why:?})"),
         }
@@ -108,6 +112,8 @@ pub enum MalformedReason {
     Columns,
     /// Quotes stand where none may stand, or a quoted column never ends.
     Quoting,
+    /// It can be taken apart in more than one way.
+    Ambiguous,
     /// A start, answer or end that is no time.
     Time,
     /// A duration, billed duration or sequence that is no number.
@@ -122,14 +128,23 @@ pub enum MalformedReason {
 
 impl MalformedReason {
     /// Every reason.
-    pub const ALL: [Self; 7] =
-        [Self::Columns, Self::Quoting, Self::Time, Self::Number, Self::Disposition, Self::TooLong, Self::Torn];
+    pub const ALL: [Self; 8] = [
+        Self::Columns,
+        Self::Quoting,
+        Self::Ambiguous,
+        Self::Time,
+        Self::Number,
+        Self::Disposition,
+        Self::TooLong,
+        Self::Torn,
+    ];
 
     /// A short fixed name, for the quarantine and for `status`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Columns => "columns",
             Self::Quoting => "quoting",
+            Self::Ambiguous => "ambiguous",
             Self::Time => "time",
             Self::Number => "number",
             Self::Disposition => "disposition",

@@ -37,6 +37,13 @@ pub struct Position {
 }
 
 impl Position {
+    /// Takes over the fingerprint of a file with that beginning, as far as it was read.
+    pub fn take_fingerprint(&mut self, head: &[u8]) {
+        let read = usize::try_from(self.offset).unwrap_or(PREFIX).min(PREFIX);
+        let prefix = &head[..head.len().min(read)];
+        (self.prefix_len, self.prefix_hash) = (prefix.len() as u32, fingerprint(prefix));
+    }
+
     /// How far the file itself was read.
     pub fn mark(&self) -> Mark {
         Mark {

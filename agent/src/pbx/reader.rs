@@ -5,8 +5,9 @@ use sha2::{Digest, Sha256};
 
 use super::{
     asterisk_csv::{self, Written},
+    index::{Index, WINDOW},
     leg::{Leg, MalformedReason, Row},
-    scanner::{Columns, MAX_RECORD, Record, scan},
+    scanner::{Columns, Fields, MAX_RECORD, Record, scan},
     uniqueid,
     wall::DateCache,
     zone::{WallTimes, Zone},
@@ -15,16 +16,47 @@ use super::{
 
 /// How long a row may be to prove that reading is in step again.
 const MAX_WITNESS: usize = 4096;
+/// So much is indexed at once where the last row could not be.
+const SMALL_WINDOW: usize = 1024;
 
 /// Turns bytes into rows. It keeps nothing of the file itself but what the next row needs.
+///
+/// Rows without line feeds inside are found many at a time by the index; every other one, and what is no row, is looked
+/// at for itself.
 #[derive(Clone, Debug)]
 pub struct RowReader {
+    index: Index,
+    window: usize,
+    columns: Columns,
+    sense: Sense,
+}
+
+/// What makes rows of columns.
+#[derive(Clone, Debug)]
+struct Sense {
     zone: Zone,
     check: ZoneCheck,
     dates: DateCache,
-    columns: Columns,
-    last_end: Option<i64>,
-    twice: Option<u64>,
+    memory: Memory,
+    /// Which parts of the memory are only supposed, since the rows before were not read.
+    supposed: Supposed,
+    /// Whether a row was read by what is only supposed.
+    relied: bool,
+}
+
+/// What the next row needs to know of the rows before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// The end of the last row.
+    pub last_end: Option<i64>,
+    /// The last row, if it may come twice.
+    pub twice: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Supposed {
+    last_end: bool,
+    twice: bool,
 }
 
 /// What a buffer yielded.
@@ -46,23 +78,47 @@ enum Witness {
 impl RowReader {
     /// Reads times in that zone.
     pub fn new(zone: Zone) -> Self {
-        let (check, dates, columns) = Default::default();
-        Self { zone, check, dates, columns, last_end: None, twice: None }
+        let sense = Sense {
+            zone,
+            check: ZoneCheck::default(),
+            dates: DateCache::default(),
+            memory: Memory::default(),
+            supposed: Supposed::default(),
+            relied: false,
+        };
+        Self { index: Index::default(), window: WINDOW, columns: Columns::default(), sense }
     }
 
-    /// What the next row needs to know of the rows before it: the last end, and the last row that may come twice.
-    pub(super) fn memory(&self) -> (Option<i64>, Option<u64>) {
-        (self.last_end, self.twice)
+    pub(super) fn memory(&self) -> Memory {
+        self.sense.memory
     }
 
     /// Goes on with that memory.
-    pub(super) fn remember(&mut self, (last_end, twice): (Option<i64>, Option<u64>)) {
-        (self.last_end, self.twice) = (last_end, twice);
+    pub(super) fn remember(&mut self, memory: Memory) {
+        (self.sense.memory, self.sense.supposed, self.sense.relied) = (memory, Supposed::default(), false);
+    }
+
+    /// Begins in the middle of a file, without knowing the rows before. Whether that could have made a difference,
+    /// [`RowReader::relied_on_nothing`] tells.
+    pub(super) fn suppose(&mut self) {
+        self.remember(Memory::default());
+        self.sense.supposed = Supposed { last_end: true, twice: true };
+    }
+
+    /// Whether all rows since were read the same as if those before them were known.
+    pub(super) fn relied_on_nothing(&self) -> bool {
+        let Supposed { last_end, twice } = self.sense.supposed;
+        !(self.sense.relied || last_end || twice)
     }
 
     /// What looks wrong with the zone, in words.
     pub fn trouble(&self) -> Option<String> {
-        self.check.trouble(&self.zone)
+        self.sense.check.trouble(&self.sense.zone)
+    }
+
+    /// What was found out about the zone, which is forgotten here.
+    pub(super) fn take_check(&mut self) -> ZoneCheck {
+        std::mem::take(&mut self.sense.check)
     }
 
     /// Delivers at most `limit` rows from the start of the buffer. What is left then is the beginning of a row, or
@@ -70,9 +126,27 @@ impl RowReader {
     ///
     /// A buffer of at least [`MAX_RECORD`] bytes always yields something.
     pub fn read(&mut self, buffer: &[u8], whole: bool, limit: u64, sink: &mut dyn FnMut(Row<'_>)) -> Taken {
+        self.read_until(buffer, buffer.len(), whole, limit, &mut |row| sink(row))
+    }
+
+    /// The same for rows that begin before `until`.
+    pub(super) fn read_until(
+        &mut self,
+        buffer: &[u8],
+        until: usize,
+        whole: bool,
+        limit: u64,
+        sink: &mut impl FnMut(Row<'_>),
+    ) -> Taken {
         let mut taken = Taken::default();
-        while taken.rows < limit && taken.bytes < buffer.len() {
+        while taken.rows < limit && taken.bytes < until {
             let rest = &buffer[taken.bytes..];
+            let many = self.indexed_rows(rest, until - taken.bytes, limit - taken.rows, sink);
+            taken.bytes += many.bytes;
+            taken.rows += many.rows;
+            if many.bytes > 0 {
+                continue;
+            }
             // Empty lines, and the holes that a crash or a truncation under a writer's feet leaves.
             let blank = rest.iter().take_while(|byte| matches!(byte, b'\n' | b'\r' | 0)).count();
             if blank > 0 {
@@ -89,33 +163,40 @@ impl RowReader {
         taken
     }
 
+    /// Delivers the rows that the index finds.
+    #[inline]
+    fn indexed_rows(&mut self, rest: &[u8], until: usize, limit: u64, sink: &mut impl FnMut(Row<'_>)) -> Taken {
+        let mut taken = Taken::default();
+        self.index.fill(rest, self.window);
+        while taken.rows < limit
+            && taken.bytes < until
+            && let Some((fields, next)) = self.index.next(rest)
+        {
+            self.sense.deliver(&fields, sink);
+            taken = Taken { bytes: next, rows: taken.rows + 1 };
+        }
+        // Where one row must be looked at for itself, the next ones often must, too.
+        self.window = if taken.rows > 0 { WINDOW.min(4 * self.window) } else { SMALL_WINDOW };
+        taken
+    }
+
     /// Delivers one row and returns how many bytes it took; 0 where more must be seen first.
-    fn row(&mut self, rest: &[u8], whole: bool, sink: &mut dyn FnMut(Row<'_>)) -> usize {
+    fn row(&mut self, rest: &[u8], whole: bool, sink: &mut impl FnMut(Row<'_>)) -> usize {
         match scan(rest, whole, &mut self.columns) {
-            Some(record) if !record.folded => self.deliver(rest, record, sink),
+            Some(record) if !record.folded => {
+                self.sense.deliver(&self.columns.of(&rest[..record.length]), sink);
+                record.consumed
+            }
             found => self.unfold(rest, whole, found, sink),
         }
     }
 
-    fn deliver(&mut self, rest: &[u8], record: Record, sink: &mut dyn FnMut(Row<'_>)) -> usize {
-        let bytes = &rest[..record.length];
-        match asterisk_csv::read(bytes, &self.columns, &mut self.dates) {
-            Ok(written) => {
-                let row = self.understand(bytes, written);
-                sink(row);
-            }
-            Err(why) => self.pass_over(bytes, why, sink),
-        }
-        record.consumed
-    }
-
     /// A quoted column holds a line feed, or never ends. The latter is what a torn row does: all quotes after it are
     /// taken for the wrong kind. So wherever a row stands at the beginning of a line, it is one.
-    fn unfold(&mut self, rest: &[u8], whole: bool, found: Option<Record>, sink: &mut dyn FnMut(Row<'_>)) -> usize {
+    fn unfold(&mut self, rest: &[u8], whole: bool, found: Option<Record>, sink: &mut impl FnMut(Row<'_>)) -> usize {
         let good = found.is_some_and(|record| {
-            let bytes = &rest[..record.length];
-            asterisk_csv::read(bytes, &self.columns, &mut self.dates).is_ok()
-                && asterisk_csv::is_well_formed(bytes, &self.columns)
+            let fields = self.columns.of(&rest[..record.length]);
+            asterisk_csv::examine(&fields, &mut self.sense.dates).is_ok() && asterisk_csv::is_well_formed(&fields)
         });
         let window = rest.len().min(MAX_RECORD);
         let mut unfinished = false;
@@ -132,7 +213,7 @@ impl RowReader {
                     break;
                 }
                 Witness::Row => {
-                    self.pass_over(trim(&rest[..next]), MalformedReason::Quoting, sink);
+                    self.sense.pass_over(trim(&rest[..next]), MalformedReason::Quoting, sink);
                     return next;
                 }
                 Witness::Unfinished if !beyond => unfinished = true,
@@ -143,21 +224,22 @@ impl RowReader {
             Some(record) if good || !unfinished || whole || window == MAX_RECORD => {
                 // The witnesses have written over the columns.
                 scan(rest, whole, &mut self.columns);
+                let fields = self.columns.of(&rest[..record.length]);
                 if good {
-                    return self.deliver(rest, record, sink);
+                    self.sense.deliver(&fields, sink);
+                } else {
+                    let read = asterisk_csv::examine(&fields, &mut self.sense.dates);
+                    self.sense.pass_over(fields.record(), read.err().unwrap_or(MalformedReason::Quoting), sink);
                 }
-                let bytes = &rest[..record.length];
-                let read = asterisk_csv::read(bytes, &self.columns, &mut self.dates);
-                self.pass_over(bytes, read.err().unwrap_or(MalformedReason::Quoting), sink);
                 record.consumed
             }
             None if window == MAX_RECORD => {
                 let end = memrchr(b'\n', &rest[..window]).map_or(window, |at| at + 1);
-                self.pass_over(trim(&rest[..end]), MalformedReason::TooLong, sink);
+                self.sense.pass_over(trim(&rest[..end]), MalformedReason::TooLong, sink);
                 end
             }
             None if whole => {
-                self.pass_over(trim(rest), MalformedReason::Torn, sink);
+                self.sense.pass_over(trim(rest), MalformedReason::Torn, sink);
                 rest.len()
             }
             _ => 0,
@@ -175,9 +257,9 @@ impl RowReader {
         let whole = whole && shown.len() == text.len();
         match scan(shown, whole, &mut self.columns) {
             Some(record) => {
-                let bytes = &shown[..record.length];
-                match asterisk_csv::read(bytes, &self.columns, &mut self.dates) {
-                    Ok(_) if asterisk_csv::is_strict(bytes, &self.columns) => Witness::Row,
+                let fields = self.columns.of(&shown[..record.length]);
+                match asterisk_csv::examine(&fields, &mut self.sense.dates) {
+                    Ok(()) if asterisk_csv::is_strict(&fields) => Witness::Row,
                     _ => Witness::Nothing,
                 }
             }
@@ -186,33 +268,62 @@ impl RowReader {
         }
     }
 
-    fn pass_over(&mut self, bytes: &[u8], why: MalformedReason, sink: &mut dyn FnMut(Row<'_>)) {
-        self.twice = None;
+    /// Where in a buffer from the middle of a file a row certainly begins, and one that may be read without knowing
+    /// the rows before it, if there is such a place.
+    pub(super) fn foothold(&mut self, buffer: &[u8]) -> Option<usize> {
+        let lines = memchr_iter(b'\n', buffer).map(|line_feed| line_feed + 1);
+        lines.into_iter().find(|&line| {
+            let text = &buffer[line..];
+            !text.starts_with(MASTER) && matches!(self.witness(text, false), Witness::Row)
+        })
+    }
+}
+
+/// The account code whose rows come twice, as it stands in the file.
+const MASTER: &[u8] = b"\"Master\"";
+
+impl Sense {
+    /// The one place where rows are made: everything that it takes is put together here.
+    #[inline(never)]
+    fn deliver(&mut self, fields: &Fields<'_>, sink: &mut impl FnMut(Row<'_>)) {
+        match asterisk_csv::read(fields, &mut self.dates) {
+            Ok(written) => {
+                let row = self.understand(fields.record(), written);
+                sink(row);
+            }
+            Err(why) => self.pass_over(fields.record(), why, sink),
+        }
+    }
+
+    #[cold]
+    fn pass_over(&mut self, bytes: &[u8], why: MalformedReason, sink: &mut impl FnMut(Row<'_>)) {
+        (self.memory.twice, self.supposed.twice) = (None, false);
         sink(Row::Malformed { bytes, why });
     }
 
+    #[inline(always)]
     fn understand<'a>(&mut self, bytes: &[u8], written: Written<'a>) -> Row<'a> {
         if *written.account == *b"Master" {
-            let digest = Sha256::digest(bytes);
-            let this = digest.first_chunk().map(|first| u64::from_le_bytes(*first));
-            if self.twice.is_some() && self.twice == this {
-                self.twice = None;
+            if self.is_second(bytes) {
                 return Row::Repeat;
             }
-            self.twice = this;
         } else {
-            self.twice = None;
+            (self.memory.twice, self.supposed.twice) = (None, false);
         }
         // Where the row's own channel has no id, that of the call's first channel is the next best.
         let created = || written.uniqueid.or(written.linkedid).and_then(uniqueid::created);
         let Written { start, answer, end, duration, billed, .. } = written;
-        let times = self.zone.resolve(WallTimes { start, answer, end, duration, billed }, created, self.last_end);
+        let last_end = || {
+            self.relied |= self.supposed.last_end;
+            self.memory.last_end
+        };
+        let times = self.zone.resolve(WallTimes { start, answer, end, duration, billed }, created, last_end);
         if self.check.wants()
             && let Some(created) = created()
         {
             self.check.note(start, times.start, created);
         }
-        self.last_end = Some(times.end);
+        (self.memory.last_end, self.supposed.last_end) = (Some(times.end), false);
         Row::Leg(Leg {
             uniqueid: written.uniqueid,
             linkedid: written.linkedid,
@@ -228,6 +339,17 @@ impl RowReader {
             end: times.end,
             disposition: written.disposition,
         })
+    }
+
+    /// Whether a row of the account code `Master` is the second writing of the row before.
+    fn is_second(&mut self, bytes: &[u8]) -> bool {
+        self.relied |= self.supposed.twice;
+        self.supposed.twice = false;
+        let digest = Sha256::digest(bytes);
+        let this = digest.first_chunk().map(|first| u64::from_le_bytes(*first));
+        let second = self.memory.twice.is_some() && self.memory.twice == this;
+        self.memory.twice = if second { None } else { this };
+        second
     }
 }
 

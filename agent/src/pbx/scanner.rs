@@ -1,5 +1,7 @@
 //! Finds the end of a record and of each of its columns, 64 bytes at a time.
 
+use super::blocks::{Everywhere, Lanes, Masks};
+
 /// The longest record that is waited for. Asterisk drops records of more than about a kilobyte itself.
 pub const MAX_RECORD: usize = 64 * 1024;
 
@@ -22,18 +24,9 @@ impl Columns {
         self.count
     }
 
-    /// A column exactly as it stands in the record, with its quotes.
-    ///
-    /// # Panics
-    /// Where `column` is not below [`Columns::count`], or `record` is not the record that was scanned.
-    pub fn raw<'a>(&self, record: &'a [u8], column: usize) -> &'a [u8] {
-        let start = if column == 0 { 0 } else { self.ends[column - 1] as usize + 1 };
-        &record[start..self.ends[column] as usize]
-    }
-
-    /// Whether a column's text stands in the record as it is: between two quotes or without any, and no quote in it.
-    pub fn is_plain(&self, column: usize) -> bool {
-        self.quotes_within & (1 << column) == 0
+    /// The columns of the record that was scanned: of these bytes, from their first one on.
+    pub fn of<'a>(&'a self, record: &'a [u8]) -> Fields<'a> {
+        Fields { record, origin: 0, ends: &self.ends[..self.count], quotes_within: self.quotes_within }
     }
 
     fn push(&mut self, end: usize) {
@@ -42,6 +35,69 @@ impl Columns {
             self.ends[self.count] = end as u32;
             self.count += 1;
         }
+    }
+}
+
+/// A record with its columns.
+#[derive(Clone, Copy)]
+pub struct Fields<'a> {
+    record: &'a [u8],
+    /// Where the record begins, counted as `ends` are.
+    origin: u32,
+    /// Where its columns end; the last one does where the record does.
+    ends: &'a [u32],
+    /// Bit i is set where column i holds quotes other than the two around it.
+    quotes_within: u32,
+}
+
+impl<'a> Fields<'a> {
+    /// The record from `start` to `line_feed`, whose columns end at those places in the buffer.
+    #[inline(always)]
+    pub(super) fn new(buffer: &'a [u8], start: usize, line_feed: usize, ends: &'a [u32]) -> Self {
+        let record = &buffer[start..line_feed];
+        let record = record.strip_suffix(b"\r").unwrap_or(record);
+        Self { record, origin: start as u32, ends, quotes_within: 0 }
+    }
+
+    /// Takes down that a quote at this place of the buffer neither opens nor closes its column.
+    #[inline(always)]
+    pub(super) fn note_odd_quote(&mut self, place: u32) {
+        // Nearly always it belongs to the caller's name, which is the fifth column.
+        let column = match self.ends {
+            [_, _, _, before, end, ..] if *before < place && place < *end => 4,
+            ends => ends.partition_point(|&end| end < place),
+        };
+        self.quotes_within |= 1_u32.checked_shl(column as u32).unwrap_or(0);
+    }
+
+    /// The record's bytes without its line end.
+    pub fn record(&self) -> &'a [u8] {
+        self.record
+    }
+
+    /// How many columns the record has; more than [`MAX_COLUMNS`] where it has too many.
+    #[inline(always)]
+    pub fn count(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// A column exactly as it stands in the record, with its quotes.
+    ///
+    /// # Panics
+    /// Where `column` is not below [`Fields::count`].
+    #[inline(always)]
+    pub fn raw(&self, column: usize) -> &'a [u8] {
+        let start = if column == 0 { 0 } else { self.ends[column - 1] - self.origin + 1 } as usize;
+        if column + 1 == self.ends.len() {
+            return &self.record[start..];
+        }
+        &self.record[start..(self.ends[column] - self.origin) as usize]
+    }
+
+    /// Whether a column's text stands in the record as it is: between two quotes or without any, and no quote in it.
+    #[inline(always)]
+    pub fn is_plain(&self, column: usize) -> bool {
+        self.quotes_within & (1 << column) == 0
     }
 }
 
@@ -71,7 +127,7 @@ pub fn scan(buffer: &[u8], whole: bool, columns: &mut Columns) -> Option<Record>
     let (mut after_quote, mut at_start, mut after_start) = (0, 1, 0);
     while base < limit {
         let Masks { quotes, commas, line_feeds } = masks(buffer, base);
-        let quoted = parity(quotes) ^ inside;
+        let quoted = Everywhere::parity(quotes) ^ inside;
         let ends = line_feeds & !quoted;
         // Everything up to and including the first line feed outside quotes, or everything.
         let before = ends ^ ends.wrapping_sub(1);
@@ -110,67 +166,16 @@ fn finish(buffer: &[u8], end: usize, consumed: usize, folded: u64, columns: &mut
     Record { length, consumed, folded: folded != 0 }
 }
 
-/// Bit i is set where an odd number of bits is set in 0..=i: from an opening quote up to before the closing one.
-fn parity(quotes: u64) -> u64 {
-    let mut parity = quotes;
-    parity ^= parity << 1;
-    parity ^= parity << 2;
-    parity ^= parity << 4;
-    parity ^= parity << 8;
-    parity ^= parity << 16;
-    parity ^ (parity << 32)
-}
-
-/// Which of 64 bytes are what: bit 0 stands for the first.
-struct Masks {
-    quotes: u64,
-    commas: u64,
-    line_feeds: u64,
-}
-
 #[inline]
 fn masks(buffer: &[u8], base: usize) -> Masks {
     if let Some(block) = buffer[base..].first_chunk() {
-        masks_of(block)
+        Everywhere::masks(block)
     } else {
         let mut block = [0; 64];
         let rest = &buffer[base..];
         block[..rest.len()].copy_from_slice(rest);
-        masks_of(&block)
+        Everywhere::masks(&block)
     }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[inline]
-fn masks_of(block: &[u8; 64]) -> Masks {
-    // SAFETY: every x86-64 processor has SSE2.
-    unsafe { masks_by_sse2(block) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[inline]
-#[target_feature(enable = "sse2")]
-fn masks_by_sse2(block: &[u8; 64]) -> Masks {
-    use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set_epi64x, _mm_set1_epi8};
-
-    let mut masks = Masks { quotes: 0, commas: 0, line_feeds: 0 };
-    let (lanes, _) = block.as_chunks::<16>();
-    for (index, lane) in lanes.iter().enumerate() {
-        let [low, high] = [0, 8].map(|at| i64::from_le_bytes(std::array::from_fn(|i| lane[at + i])));
-        let bytes = _mm_set_epi64x(high, low);
-        let equal = |byte: u8| u64::from(_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte as i8))) as u16);
-        masks.quotes |= equal(b'"') << (16 * index);
-        masks.commas |= equal(b',') << (16 * index);
-        masks.line_feeds |= equal(b'\n') << (16 * index);
-    }
-    masks
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-#[inline]
-fn masks_of(block: &[u8; 64]) -> Masks {
-    let equal = |byte| block.iter().rev().fold(0_u64, |mask, &other| (mask << 1) | u64::from(other == byte));
-    Masks { quotes: equal(b'"'), commas: equal(b','), line_feeds: equal(b'\n') }
 }
 
 #[cfg(test)]
@@ -182,7 +187,8 @@ mod tests {
     fn columns_of(text: &[u8], whole: bool) -> Option<(Record, Vec<Vec<u8>>)> {
         let mut columns = Columns::default();
         let record = scan(text, whole, &mut columns)?;
-        let raw = (0..columns.count()).map(|i| columns.raw(&text[..record.length], i).to_vec()).collect();
+        let fields = columns.of(&text[..record.length]);
+        let raw = (0..fields.count()).map(|i| fields.raw(i).to_vec()).collect();
         Some((record, raw))
     }
 
@@ -242,12 +248,13 @@ mod tests {
             prop_assert_eq!(found, expected);
             let mut columns = Columns::default();
             if let Some(record) = scan(&text, false, &mut columns) {
-                for column in 0..columns.count() {
-                    let raw = columns.raw(&text[..record.length], column);
+                let fields = columns.of(&text[..record.length]);
+                for column in 0..fields.count() {
+                    let raw = fields.raw(column);
                     let quotes: Vec<usize> = (0..raw.len()).filter(|&at| raw[at] == b'"').collect();
                     // A carriage return before the line end may stand behind the closing quote.
                     let plain = quotes.is_empty() || quotes.len() == 2 && quotes[0] == 0;
-                    prop_assert_eq!(columns.is_plain(column), plain, "{:?}", raw);
+                    prop_assert_eq!(fields.is_plain(column), plain, "{:?}", raw);
                 }
             }
         }

@@ -3,7 +3,20 @@
 use tokio::task::JoinHandle;
 
 use super::{
-    cdr_sqlite, connector::Connector, format::Format, freepbx_db, fusionpbx_db, reader::RowReader, stream::Outlet,
+    ami::task::{self as ami, Place},
+    cdr_sqlite,
+    columns::{ColumnReader, Mapping},
+    connector::Connector,
+    format::Format,
+    freepbx_db,
+    freeswitch::{
+        directory,
+        template::{Template, TemplateReader},
+    },
+    fusionpbx_db,
+    queue_log::QueueLogReader,
+    reader::RowReader,
+    stream::Outlet,
     zone::Zone,
 };
 use crate::settings::Source;
@@ -23,6 +36,12 @@ pub struct Start {
 pub fn format(source: &Source, zone: Zone) -> Option<Box<dyn Format>> {
     match source {
         Source::AsteriskCsv { .. } => Some(Box::new(RowReader::new(zone))),
+        // The settings were refused where a mapping makes no sense.
+        Source::CdrCustom { columns, .. } => Some(Box::new(ColumnReader::new(Mapping::new(columns).ok()?, zone))),
+        Source::FreeswitchCsv { columns, outside_profiles, .. } => {
+            Some(Box::new(TemplateReader::new(Template::new(columns).ok()?, outside_profiles, zone)))
+        }
+        Source::QueueLog { .. } => Some(Box::new(QueueLogReader)),
         _ => None,
     }
 }
@@ -35,16 +54,25 @@ pub fn begin(
     connector: &Connector,
     outlet: Outlet,
 ) -> Option<JoinHandle<()>> {
-    Some(match source.clone() {
-        Source::FreepbxDb { address, user, password, database, table, trunks, .. } => {
-            let settings = freepbx_db::Settings { address, user, password, database, table, trunks };
-            tokio::spawn(freepbx_db::follow(settings, zone, start, connector.clone(), outlet))
+    match source {
+        Source::Ami { address, user, secret, .. } => {
+            let place = Place { address: address.clone(), user: user.clone(), secret: secret.clone() };
+            Some(tokio::spawn(ami::run(place, zone, connector.clone(), outlet)))
         }
-        Source::FusionpbxDb { address, user, password, database } => {
-            let settings = fusionpbx_db::Settings { address, user, password, database };
-            tokio::spawn(fusionpbx_db::follow(settings, start, connector.clone(), outlet))
+        Source::FreeswitchJson { path, outside_profiles } => {
+            Some(tokio::spawn(directory::follow(path.clone(), outside_profiles.clone(), zone, start, outlet)))
         }
-        Source::CdrSqlite { path, table, .. } => tokio::spawn(cdr_sqlite::follow(path, table, zone, start, outlet)),
-        _ => return None,
-    })
+        Source::FreepbxDb { .. } => {
+            let settings = freepbx_db::Settings::of(source)?;
+            Some(tokio::spawn(freepbx_db::follow(settings, zone, start, connector.clone(), outlet)))
+        }
+        Source::FusionpbxDb { .. } => {
+            let settings = fusionpbx_db::Settings::of(source)?;
+            Some(tokio::spawn(fusionpbx_db::follow(settings, start, connector.clone(), outlet)))
+        }
+        Source::CdrSqlite { path, table, .. } => {
+            Some(tokio::spawn(cdr_sqlite::follow(path.clone(), table.clone(), zone, start, outlet)))
+        }
+        _ => None,
+    }
 }

@@ -5,8 +5,8 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::record::Entry;
-use crate::call::rules::Trunk;
+use super::{ami::Facts, record::Entry};
+use crate::call::rules::Line;
 
 /// What a source says.
 pub enum Said {
@@ -19,7 +19,9 @@ pub enum Said {
     /// A file that this process may not open came to its place since it was confined: another one could.
     CameLater,
     /// The trunks of the phone system, all of them.
-    Trunks(Vec<Trunk>),
+    Trunks(Vec<Line>),
+    /// How the PBX is right now.
+    Live(Facts),
 }
 
 /// Rows on their way into the store, and who waits for that.
@@ -70,6 +72,11 @@ impl Outlet {
         let portion = Portion { rows, stored };
         self.sender.send((self.source, Said::Portion(portion))).await.map_err(|_| NotStored)?;
         answer.await.map_err(|_| NotStored)
+    }
+
+    /// Says how the PBX is right now.
+    pub async fn live(&self, facts: Facts) {
+        self.say(Said::Live(facts)).await;
     }
 
     /// Says what is wrong, or that nothing is any more.

@@ -15,6 +15,7 @@ use std::{
 };
 
 pub use error::{TailError, Trouble};
+pub(super) use open::open;
 
 use self::{
     older::Older,
@@ -26,7 +27,7 @@ use super::{
     format::Format,
     leg::Row,
     position::{Mark, Position},
-    reader::{RowReader, Taken},
+    reader::{Memory, RowReader, Taken},
     scanner::MAX_RECORD,
     zone::Zone,
 };
@@ -141,7 +142,7 @@ impl Tail {
     pub fn go_back(&mut self, position: Option<Position>) {
         self.resume = position.unwrap_or(Position { modified: i64::MAX, ..Position::default() });
         self.modified = self.resume.modified;
-        self.reader.remember((self.resume.last_end, self.resume.twice));
+        self.reader.remember(Memory { last_end: self.resume.last_end, twice: self.resume.twice });
         self.current = None;
         self.older.clear();
         self.started = false;
@@ -157,7 +158,7 @@ impl Tail {
             (position.prefix_len, position.prefix_hash) = (mark.prefix_len, mark.prefix_hash);
         }
         position.modified = self.modified;
-        (position.last_end, position.twice) = self.reader.memory();
+        Memory { last_end: position.last_end, twice: position.twice } = self.reader.memory();
         if self.started {
             position.older = self.older.iter().map(|older| older.file.mark()).collect();
         }
@@ -166,7 +167,9 @@ impl Tail {
 
     /// What is wrong with the source and what the owner can do, in words.
     pub fn trouble(&self) -> Option<String> {
-        let missing = (self.missing && self.current.is_none()).then(|| Trouble::Missing { path: self.path.clone() });
+        let hint = self.reader.written_when();
+        let missing =
+            (self.missing && self.current.is_none()).then(|| Trouble::Missing { path: self.path.clone(), hint });
         self.trouble.clone().or(missing).map(|trouble| trouble.to_string()).or_else(|| self.reader.trouble())
     }
 

@@ -17,6 +17,10 @@ const SLOW: Duration = Duration::from_millis(1500);
 /// How often to look where the kernel cannot be asked.
 const QUICK: Duration = Duration::from_millis(500);
 
+/// How long to rest after each wake-up. Rows that come meanwhile are read together and stored in one transaction, which is
+/// what a row costs most; nobody sees a report a twentieth of a second later.
+const REST: Duration = Duration::from_millis(50);
+
 /// Waits for changes of some files. The directories are watched, since the files come and go.
 #[derive(Debug)]
 pub struct Watch {
@@ -24,6 +28,8 @@ pub struct Watch {
     names: Vec<OsString>,
     state: State,
     next: Option<Instant>,
+    /// Until then the kernel is not asked.
+    rest: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -56,6 +62,19 @@ impl Watch {
             names: paths.filter_map(|path| path.file_name().map(ToOwned::to_owned)).collect(),
             state: State::New,
             next: None,
+            rest: None,
+        }
+    }
+
+    /// Watches for changes of everything in a directory.
+    pub fn of_directory(directory: &Path) -> Self {
+        Self {
+            directories: BTreeSet::from([directory.to_owned()]),
+            // Every name begins with nothing.
+            names: vec![OsString::new()],
+            state: State::New,
+            next: None,
+            rest: None,
         }
     }
 
@@ -77,7 +96,10 @@ impl Watch {
         let next = *self.next.get_or_insert_with(|| Instant::now() + every);
         tokio::select! {
             biased;
-            () = noticed(&mut self.state, &self.names) => Waker::Kernel,
+            () = noticed_after(self.rest, &mut self.state, &self.names) => {
+                self.rest = Some(Instant::now() + REST);
+                Waker::Kernel
+            }
             () = tokio::time::sleep_until(next) => {
                 self.next = None;
                 // A directory may be another one by now, or have come only now.
@@ -107,6 +129,14 @@ fn events() -> Option<AsyncFd<OwnedFd>> {
     let events = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok()?;
     // SAFETY: an `OwnedFd` is always the same descriptor, and closes it only when it is dropped.
     unsafe { AsyncFd::register(events) }.ok()
+}
+
+/// Rests, and waits for an event then. What happens meanwhile is kept by the kernel.
+async fn noticed_after(rest: Option<Instant>, state: &mut State, names: &[OsString]) {
+    if let Some(rest) = rest {
+        tokio::time::sleep_until(rest).await;
+    }
+    noticed(state, names).await;
 }
 
 /// Waits for an event that concerns the files; for ever where the kernel cannot be asked.
@@ -163,6 +193,20 @@ mod tests {
         assert_eq!(watch.woken_by().await, Waker::Kernel);
         fs::write(directory.path().join("ACME.csv"), b"x").unwrap();
         assert_eq!(watch.woken_by().await, Waker::Clock, "another file is none of ours");
+    }
+
+    #[tokio::test]
+    async fn what_comes_soon_after_a_wake_up_waits_for_the_next() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("Master.csv");
+        let mut watch = Watch::new(&[&path]);
+        assert_eq!(watch.woken_by().await, Waker::Clock);
+        fs::write(&path, b"x").unwrap();
+        assert_eq!(watch.woken_by().await, Waker::Kernel);
+        let woken = Instant::now();
+        fs::write(&path, b"y").unwrap();
+        assert_eq!(watch.woken_by().await, Waker::Kernel);
+        assert!(woken.elapsed() >= REST / 2);
     }
 
     #[tokio::test]

@@ -123,7 +123,13 @@ impl Zone {
     ///
     /// In the hour that autumn repeats a wall time stands for two moments. The second at which the channel was made,
     /// which `created` tells, decides; then `duration`; then `last_end`, the end of the row before.
-    pub fn resolve(&mut self, wall: WallTimes, created: impl FnOnce() -> Option<i64>, last_end: Option<i64>) -> Times {
+    #[inline(always)]
+    pub fn resolve(
+        &mut self,
+        wall: WallTimes,
+        created: impl FnOnce() -> Option<i64>,
+        last_end: impl FnOnce() -> Option<i64>,
+    ) -> Times {
         let plain = |zone: &Self, time: i64| (zone.from..zone.until).contains(&time);
         if !(plain(self, wall.start) && plain(self, wall.end)) {
             self.settle_at(wall.start);
@@ -131,7 +137,7 @@ impl Zone {
         let (start, end) = if plain(self, wall.start) && plain(self, wall.end) {
             (wall.start - self.offset, wall.end - self.offset)
         } else {
-            self.choose(wall, created(), last_end)
+            self.choose(wall, created(), last_end())
         };
         // A clock that was set back in the middle of a call.
         let end = if end < start { start + wall.duration.max(0) } else { end };

@@ -42,7 +42,20 @@ impl ZoneCheck {
                 *self.wrong.entry(quarters).or_default() += 1;
             }
         }
-        if self.right + self.wrong.values().sum::<u32>() > FULL {
+        self.age();
+    }
+
+    /// Takes in what later rows said.
+    pub fn add(&mut self, later: &Self) {
+        self.right += later.right;
+        for (&quarters, count) in &later.wrong {
+            *self.wrong.entry(quarters).or_default() += count;
+        }
+        self.age();
+    }
+
+    fn age(&mut self) {
+        while self.right + self.wrong.values().sum::<u32>() > FULL {
             self.right /= 2;
             self.wrong.retain(|_, count| {
                 *count /= 2;

@@ -71,16 +71,15 @@ impl Served {
             return Ok(());
         }
         self.context.recorder.show(bytes).await.map_err(|_| Closed)?;
-        self.send(lane, bytes).await
+        self.send(lane, Bytes::copy_from_slice(bytes)).await
     }
 
     /// Sends bytes that are not recorded themselves, only counted.
     ///
     /// # Errors
     /// When the engineer is gone.
-    pub(super) async fn send(&self, lane: Lane, bytes: &[u8]) -> Result<(), Closed> {
+    pub(super) async fn send(&self, lane: Lane, bytes: Bytes) -> Result<(), Closed> {
         let count = bytes.len();
-        let bytes = Bytes::copy_from_slice(bytes);
         let sent = match lane {
             Lane::Main => self.write.data_bytes(bytes).await,
             Lane::Error => self.write.extended_data_bytes(STDERR, bytes).await,

@@ -35,8 +35,9 @@ const KEX: &[kex::Name] = &[
 ];
 const CIPHERS: &[cipher::Name] =
     &[cipher::CHACHA20_POLY1305, cipher::AES_256_GCM, cipher::AES_128_GCM, cipher::AES_256_CTR];
-/// Where the processor knows AES, ChaCha20 is the slower one, and ssh would choose it.
-const CIPHERS_WITH_AES: &[cipher::Name] = &[cipher::AES_256_GCM, cipher::AES_128_GCM, cipher::AES_256_CTR];
+/// Where the processor knows AES, GCM is several times as fast as the others. The client's own order decides, and OpenSSH has
+/// ChaCha20 (before 10.0 CTR, too) before GCM, which it knows since 6.2: so nothing else is offered.
+const CIPHERS_WITH_AES: &[cipher::Name] = &[cipher::AES_128_GCM, cipher::AES_256_GCM];
 const MACS: &[mac::Name] = &[mac::HMAC_SHA512_ETM, mac::HMAC_SHA256_ETM];
 
 /// The server's set-up.

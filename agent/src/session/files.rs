@@ -7,6 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use bytes::BytesMut;
 use russh_sftp::{
     protocol::{Attrs, Data, FileAttributes, Handle, Name as Names, OpenFlags, Status, StatusCode},
     server::{Config, Handler, StatusReply, run_with_config},
@@ -65,11 +66,12 @@ pub(super) async fn serve(served: Served) {
         let _ = to.shutdown().await;
     };
     let answers = async {
-        let mut buffer = vec![0; PIPE / 2];
-        while let Ok(count @ 1..) = from.read(&mut buffer).await {
-            if served.send(Lane::Main, &buffer[..count]).await.is_err() {
+        let mut buffer = BytesMut::with_capacity(PIPE / 2);
+        while let Ok(1..) = from.read_buf(&mut buffer).await {
+            if served.send(Lane::Main, buffer.split().freeze()).await.is_err() {
                 return;
             }
+            buffer.reserve(PIPE / 2);
         }
     };
     tokio::select! {

@@ -7,16 +7,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::BytesMut;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    io::AsyncWriteExt,
+    net::{TcpStream, tcp::OwnedReadHalf},
     time::timeout,
 };
 
 use super::{channel::Served, queue::Lane};
 
-/// How much is read from the port at a time.
-const PIECE: usize = 32 << 10;
+/// How much is read from the port at a time: three packets of SSH, which then leave together.
+const PIECE: usize = 96 << 10;
+/// A buffer with less room than this is replaced.
+const SCANT: usize = 16 << 10;
 /// How long a port of this machine has to take a connection.
 const CONNECT: Duration = Duration::from_secs(5);
 
@@ -51,7 +54,7 @@ pub(super) async fn serve(served: Served, port: TcpStream, number: u64) {
     let context = &served.context;
     let began = Instant::now();
     let (came, went) = (AtomicU64::new(0), AtomicU64::new(0));
-    let (mut from, mut to) = port.into_split();
+    let (from, mut to) = port.into_split();
     let towards_port = async {
         while let Some((_, bytes)) = served.input.take().await {
             to.write_all(&bytes).await.map_err(drop)?;
@@ -61,15 +64,12 @@ pub(super) async fn serve(served: Served, port: TcpStream, number: u64) {
         to.shutdown().await.map_err(drop)
     };
     let towards_engineer = async {
-        let mut buffer = vec![0; PIECE];
-        loop {
-            match from.read(&mut buffer).await.map_err(drop)? {
-                0 => break,
-                count => {
-                    served.send(Lane::Main, &buffer[..count]).await.map_err(drop)?;
-                    went.fetch_add(count as u64, Ordering::Relaxed);
-                }
-            }
+        let mut buffer = BytesMut::new();
+        while read(&from, &mut buffer).await.map_err(drop)? > 0 {
+            let piece = buffer.split().freeze();
+            let count = piece.len() as u64;
+            served.send(Lane::Main, piece).await.map_err(drop)?;
+            went.fetch_add(count, Ordering::Relaxed);
         }
         served.write.eof().await.map_err(drop)
     };
@@ -84,6 +84,20 @@ pub(super) async fn serve(served: Served, port: TcpStream, number: u64) {
         .mark(&format!("forward {number} closed after {seconds:.1} s: {came} bytes to the port, {went} bytes from it"));
     // Closing twice does no harm.
     let _ = served.write.close().await;
+}
+
+/// Reads what is there; 0 at the end. A port that says nothing holds no memory.
+async fn read(from: &OwnedReadHalf, buffer: &mut BytesMut) -> std::io::Result<usize> {
+    loop {
+        from.readable().await?;
+        if buffer.capacity() < SCANT {
+            buffer.reserve(PIECE);
+        }
+        match from.try_read_buf(buffer) {
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => *buffer = BytesMut::new(),
+            read => return read,
+        }
+    }
 }
 
 #[cfg(test)]

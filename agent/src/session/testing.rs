@@ -130,6 +130,7 @@ impl Site {
             host_certificate: None,
             authorities: vec![key(AUTHORITY).public_key().to_openssh().unwrap()],
             confined: Confined::default(),
+            cgroup: None,
             programs: None,
             scratch,
             shell: "/bin/bash".into(),

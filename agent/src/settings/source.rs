@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::Secret;
+use crate::pbx::{columns::Mapping, freeswitch::template::Template};
 
 /// Where call records come from.
 ///
@@ -70,7 +71,7 @@ pub enum Source {
         /// The address, `host:port` on loopback.
         #[serde(default = "default_ami")]
         address: String,
-        /// The user, with `read=cdr,reporting` and `write=reporting`.
+        /// The user, with `read=cdr` and `write=reporting`.
         user: String,
         /// The user's secret.
         secret: Secret,
@@ -89,6 +90,9 @@ pub enum Source {
         path: PathBuf,
         /// What each column holds, in order, by the names of FreeSWITCH's variables; `-` for one to pass over.
         columns: Vec<String>,
+        /// The SIP profiles on which the outside is: a leg there is named for its profile where it has no gateway.
+        #[serde(default = "default_outside")]
+        outside_profiles: Vec<String>,
         /// As for [`Source::AsteriskCsv`].
         #[serde(default, skip_serializing_if = "Option::is_none")]
         timezone: Option<String>,
@@ -97,6 +101,9 @@ pub enum Source {
     FreeswitchJson {
         /// The directory.
         path: PathBuf,
+        /// As for [`Source::FreeswitchCsv`].
+        #[serde(default = "default_outside")]
+        outside_profiles: Vec<String>,
     },
     /// FusionPBX: the table `v_xml_cdr` in PostgreSQL.
     FusionpbxDb {
@@ -149,7 +156,7 @@ impl Source {
             | Self::CdrSqlite { path, .. }
             | Self::QueueLog { path }
             | Self::FreeswitchCsv { path, .. }
-            | Self::FreeswitchJson { path } => Some(path),
+            | Self::FreeswitchJson { path, .. } => Some(path),
             Self::FreepbxDb { .. } | Self::Ami { .. } | Self::FusionpbxDb { .. } => None,
         }
     }
@@ -162,7 +169,7 @@ impl Source {
             | Self::CdrSqlite { path, .. }
             | Self::QueueLog { path }
             | Self::FreeswitchCsv { path, .. }
-            | Self::FreeswitchJson { path } => Some(path),
+            | Self::FreeswitchJson { path, .. } => Some(path),
             Self::FreepbxDb { .. } | Self::Ami { .. } | Self::FusionpbxDb { .. } => None,
         }
     }
@@ -174,6 +181,51 @@ impl Source {
             | Self::CdrCustom { path, .. }
             | Self::QueueLog { path }
             | Self::FreeswitchCsv { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
+    /// Some file of it, there or not: for a directory one that could come to lie in it.
+    pub fn some_file(&self) -> Option<PathBuf> {
+        let is_directory = matches!(self, Self::FreeswitchJson { .. });
+        self.path().map(|path| if is_directory { path.join("leg.cdr.json") } else { path.to_owned() })
+    }
+
+    /// What is wrong with its columns, in words.
+    pub fn columns_fault(&self) -> Option<String> {
+        match self {
+            Self::CdrCustom { columns, .. } => Mapping::new(columns).err(),
+            Self::FreeswitchCsv { columns, .. } => Template::new(columns).err(),
+            _ => None,
+        }
+    }
+
+    /// What its columns leave unsaid, in words.
+    pub fn columns_warning(&self) -> Option<String> {
+        match self {
+            Self::CdrCustom { columns, path, .. } => {
+                let missing =
+                    ["dstchannel", "lastapp"].into_iter().filter(|name| columns.iter().all(|column| column != name));
+                let missing: Vec<&str> = missing.collect();
+                (!missing.is_empty()).then(|| {
+                    format!(
+                        "The columns of {} do not say {}: whether a person answered, and whether a call went out, cannot be \
+                         told without.",
+                        path.display(),
+                        missing.join(" and ")
+                    )
+                })
+            }
+            Self::FreeswitchCsv { columns, path, .. } => {
+                let tells = Template::new(columns).is_ok_and(|template| template.tells_of_bridges());
+                (!tells).then(|| {
+                    format!(
+                        "The template of {} does not say whom a caller was put through to, so that menus and voicemail count \
+                         as answered and no call as outbound: add ${{channel_name}}, ${{bridge_channel}} and ${{last_app}} to it.",
+                        path.display()
+                    )
+                })
+            }
             _ => None,
         }
     }
@@ -225,7 +277,11 @@ impl Source {
 
     /// Whether it tells which channels are trunks.
     pub fn tells_of_trunks(&self) -> bool {
-        matches!(self, Self::FreepbxDb { trunks, .. } if !trunks.is_empty())
+        match self {
+            Self::FreepbxDb { trunks, .. } => !trunks.is_empty(),
+            Self::FusionpbxDb { .. } => true,
+            _ => false,
+        }
     }
 
     /// Whether it tells of calls; a queue log tells of queues.
@@ -236,6 +292,11 @@ impl Source {
 
 fn default_table() -> String {
     "cdr".to_owned()
+}
+
+/// The profile that faces the outside in the configuration that FreeSWITCH comes with.
+pub(crate) fn default_outside() -> Vec<String> {
+    vec!["external".to_owned()]
 }
 
 fn default_mysql() -> String {

@@ -1,16 +1,18 @@
 //! Writing a batch: each touched call's old share of the rollups goes out, its new one in.
 
-use rusqlite::{Connection, OptionalExtension, Transaction};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rusqlite::{OptionalExtension, Transaction};
+use rustc_hash::FxHashMap;
 
 use super::{
     Pending, Store, StoreError,
-    days::Days,
+    days::Packed,
     error::{Fault, damaged},
     files::{self, Seen},
+    history::{History, Stored},
     names::NameTable,
-    pending::{MAX_QUARANTINED, Open, RowCounts, Stored, is_never_reported},
-    read::keys,
+    packer::Packer,
+    pending::{MAX_QUARANTINED, Open, RowCounts, is_never_reported},
+    queues,
     settle::prune,
     told::Told,
 };
@@ -48,6 +50,14 @@ const MAX_DELTAS: usize = 56_000;
 
 type Deltas = FxHashMap<Place, Figures>;
 
+const INSERT_CALL: &str = "INSERT INTO call (key, state, status, touched, not_before) VALUES (?1, ?2, ?3, ?4, ?5)";
+
+/// When a leg of a call came last, and from which end on the call may be reported.
+struct Touched {
+    at: i64,
+    not_before: i64,
+}
+
 impl Store {
     /// Writes all of it in one transaction, and empties it.
     ///
@@ -67,15 +77,16 @@ impl Store {
         let mut names = std::mem::take(&mut self.names);
         let seen = Seen { positions: self.expected.borrow().clone(), imports: self.imports.get() };
         let result = self.transact(|transaction| {
-            if let Some(stored) = &mut pending.stored {
-                stored.refresh(transaction)?;
+            if let Some(history) = &mut pending.history {
+                history.stored.refresh(transaction)?;
             }
             let mut work = Work { transaction, names: &mut names, now: sql(now) };
             let committed = work.calls(pending)?;
             let positions = files::write(transaction, pending, &seen, work.now)?;
             work.quarantine(pending)?;
+            queues::write(transaction, &pending.queues, work.names)?;
             told.write(transaction, sql(now))?;
-            if pending.stored.is_some() {
+            if pending.history.is_some() {
                 prune(transaction, now)?;
             }
             Ok((committed, positions))
@@ -91,25 +102,14 @@ impl Store {
         Ok(committed)
     }
 
-    /// Rows of an import on their way into the store: at most `room` calls stay open in memory.
+    /// Rows of an import on their way into the store: at least `room` calls stay open in memory for later legs.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn import(&self, room: usize, now: u64) -> Result<Pending, StoreError> {
-        let mut stored = Stored { keys: FxHashSet::default(), version: -1 };
+    pub fn import(&self, room: usize) -> Result<Pending, StoreError> {
+        let mut stored = Stored::default();
         stored.refresh(&self.connection).map_err(|error| self.fault(error))?;
-        Ok(Pending::of_import(room, stored, now))
-    }
-}
-
-impl Stored {
-    /// Looks again, if another process has written meanwhile.
-    fn refresh(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let version: i64 = connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
-        if version != self.version {
-            *self = Self { keys: keys(connection)?, version };
-        }
-        Ok(())
+        Ok(Pending::of_import(History::new(room, stored)))
     }
 }
 
@@ -122,43 +122,31 @@ struct Work<'a> {
 impl Work<'_> {
     fn calls(&mut self, pending: &mut Pending) -> Result<Committed, Fault> {
         self.names.add(self.transaction, &pending.names)?;
-        // An import is history, and goes in by the day; what is read live, and what amends either, by the cell.
         let mut deltas = Deltas::default();
-        let mut history = std::mem::take(&mut pending.closed);
         let mut sum = Figures::default();
         let mut counts = pending.total;
         counts.add(&pending.current);
         // Where duplicates come to light only here, they are entered with the part that brought them.
         let mut late_duplicates = FxHashMap::<usize, u64>::default();
-        let horizon = pending.newest_end.saturating_sub(FORGET_AFTER);
-        let mut added = Vec::new();
-        for (key, open) in pending.young.iter().chain(&pending.old) {
-            let stored = if pending.may_be_stored(key) { self.stored(key)? } else { None };
-            let Some(stored) = stored else {
+        let horizon = pending.newest_end.map_or(i64::MIN, |end| end.saturating_sub(FORGET_AFTER));
+        for (key, open) in &pending.open {
+            let Some(stored) = self.stored(key)? else {
                 let share = open.call.share();
-                if pending.stored.is_some() {
-                    history.add(&share);
-                } else {
-                    deltas.entry(share.place).or_default().add(&share.figures);
-                }
+                deltas.entry(share.place).or_default().add(&share.figures);
                 // What is older than the newest by so much gets no more legs.
                 if open.call.end() >= horizon || !is_never_reported(open.not_before) {
                     self.insert(key, open)?;
-                    added.push(*key);
                 }
                 if deltas.len() >= MAX_DELTAS {
                     sum.add(&self.rollups(&mut deltas)?);
                 }
                 continue;
             };
-            let repeated = self.update(key, stored, open, &mut deltas)?;
+            let repeated = self.update(key, stored, &open.call, self.touched(open), &mut deltas)?;
             if repeated > 0 {
                 *late_duplicates.entry(open.part).or_default() += repeated;
                 counts.duplicates += repeated;
             }
-        }
-        if let Some(stored) = &mut pending.stored {
-            stored.keys.extend(added);
         }
         self.singles(pending, &mut deltas)?;
         for (part, repeated) in late_duplicates {
@@ -166,9 +154,12 @@ impl Work<'_> {
                 part.counts.duplicates += repeated;
             }
         }
+        if let Some(history) = &mut pending.history {
+            let (closed, repeated) = self.history(history, &mut deltas)?;
+            sum.add(&closed);
+            counts.duplicates += repeated;
+        }
         sum.add(&self.rollups(&mut deltas)?);
-        sum.add(&history.sum());
-        self.history(&mut history)?;
         self.totals(&counts, &sum)?;
         Ok(Committed {
             rows: counts.rows,
@@ -179,29 +170,81 @@ impl Work<'_> {
         })
     }
 
+    /// An import is history, and goes in by the day; what amends calls that are in the store goes in by the cell. Says
+    /// what the former adds up to, and how many rows came to light that had been read before.
+    fn history(&mut self, history: &mut History, deltas: &mut Deltas) -> Result<(Figures, u64), Fault> {
+        let (calls, lone) = history.drain();
+        let horizon = history.horizon();
+        let mut packer = Packer::default();
+        let mut repeated = 0;
+        let mut fresh = Vec::new();
+        for (key, call) in &calls {
+            let stored = if history.stored.has(key) { self.stored(key)? } else { None };
+            match stored {
+                Some(stored) => repeated += self.update(key, stored, call, self.touched_long_ago(call), deltas)?,
+                None => {
+                    packer.add(&call.share());
+                    // What is older than the newest by so much gets no more legs.
+                    if call.end() >= horizon {
+                        fresh.push((key, call));
+                    }
+                }
+            }
+        }
+        lone.iter().for_each(|call| packer.add(&call.share()));
+        // In the order of the table: neighbours share pages.
+        fresh.sort_unstable_by_key(|(key, _)| **key);
+        let mut insert = self.transaction.prepare_cached(INSERT_CALL)?;
+        for (key, call) in &fresh {
+            let Touched { at, not_before } = self.touched_long_ago(call);
+            insert.execute((key.as_bytes(), call.to_bytes(), Status::Never as i64, at, not_before))?;
+        }
+        history.stored.add(fresh.into_iter().map(|(key, _)| *key));
+        history.closed.add(packer.finish());
+        let closed = std::mem::take(&mut history.closed);
+        self.days(&closed.days)?;
+        Ok((closed.sum, repeated))
+    }
+
     fn insert(&self, key: &CallKey, open: &Open) -> Result<(), Fault> {
         let status = first_status(&open.call, open.not_before);
-        let not_before = sql(open.not_before);
-        self.transaction
-            .prepare_cached("INSERT INTO call (key, state, status, touched, not_before) VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute((key.as_bytes(), open.call.to_bytes(), status as i64, self.touched(open), not_before))?;
+        let Touched { at, not_before } = self.touched(open);
+        self.transaction.prepare_cached(INSERT_CALL)?.execute((
+            key.as_bytes(),
+            open.call.to_bytes(),
+            status as i64,
+            at,
+            not_before,
+        ))?;
         Ok(())
     }
 
-    /// When the call was touched: now. Imported history passes for older, so that however much there is of it, it is
-    /// forgotten before the calls of today.
-    fn touched(&self, open: &Open) -> i64 {
+    fn touched(&self, open: &Open) -> Touched {
         if is_never_reported(open.not_before) {
-            open.call.end().clamp(self.now.saturating_sub(FORGET_AFTER - 3600), self.now)
+            self.touched_long_ago(&open.call)
         } else {
-            self.now
+            Touched { at: self.now, not_before: sql(open.not_before) }
         }
     }
 
+    /// History passes for touched some time ago, so that however much there is of it, it is forgotten before the calls of
+    /// today. It is never reported.
+    fn touched_long_ago(&self, call: &Call) -> Touched {
+        let at = call.end().clamp(self.now.saturating_sub(FORGET_AFTER - 3600), self.now);
+        Touched { at, not_before: i64::MAX }
+    }
+
     /// Puts a call together with what the store has of it; says how many of its rows were there already.
-    fn update(&self, key: &CallKey, stored: Call, open: &Open, deltas: &mut Deltas) -> Result<u64, Fault> {
+    fn update(
+        &self,
+        key: &CallKey,
+        stored: Call,
+        with: &Call,
+        touched: Touched,
+        deltas: &mut Deltas,
+    ) -> Result<u64, Fault> {
         let mut call = stored.clone();
-        let repeated = call.merge(&open.call);
+        let repeated = call.merge(with);
         if call != stored {
             let (before, after) = (stored.share(), call.share());
             deltas.entry(before.place).or_default().subtract(&before.figures);
@@ -211,7 +254,7 @@ impl Work<'_> {
                     "UPDATE call SET state = ?2, touched = max(touched, ?3), not_before = max(not_before, ?4)
                      WHERE key = ?1",
                 )?
-                .execute((key.as_bytes(), call.to_bytes(), self.touched(open), sql(open.not_before)))?;
+                .execute((key.as_bytes(), call.to_bytes(), touched.at, touched.not_before))?;
         }
         Ok(repeated)
     }
@@ -282,8 +325,8 @@ impl Work<'_> {
         Ok(sum)
     }
 
-    fn history(&mut self, days: &mut Days) -> Result<(), Fault> {
-        for packed in days.packed() {
+    fn days(&mut self, days: &[Packed]) -> Result<(), Fault> {
+        for packed in days {
             let numbers: rusqlite::Result<Vec<_>> =
                 packed.names.iter().map(|&name| self.names.id(self.transaction, name)).collect();
             self.transaction
@@ -304,7 +347,7 @@ impl Work<'_> {
     }
 
     fn quarantine(&self, pending: &Pending) -> Result<(), Fault> {
-        for (why, bytes) in &pending.quarantine {
+        for (why, bytes) in pending.quarantine.iter() {
             self.transaction
                 .prepare_cached("INSERT INTO quarantine (seen, why, bytes) VALUES (?1, ?2, ?3)")?
                 .execute((self.now, why.name(), &**bytes))?;

@@ -54,7 +54,12 @@ impl Store {
                 return Ok(known);
             }
             let was_read = file.map(|file| stored_of_source(transaction, file)).transpose()?.flatten().is_some();
-            let others: bool = transaction.query_row("SELECT EXISTS (SELECT 1 FROM feed)", [], |row| row.get(0))?;
+            // A queue log has filled the store with no calls.
+            let others: bool = transaction.query_row(
+                "SELECT EXISTS (SELECT 1 FROM feed WHERE name NOT GLOB 'queue-log *')",
+                [],
+                |row| row.get(0),
+            )?;
             let since = if others && !was_read { sql(now).saturating_sub(LOOK_BACK) } else { 0 };
             transaction.execute("INSERT INTO feed (name, since) VALUES (?1, ?2)", (name, since))?;
             Ok(Enlisted { number: transaction.last_insert_rowid(), since })

@@ -1,10 +1,13 @@
 //! Rows that are not in the store yet, put together to calls in memory.
 
-use std::{collections::VecDeque, path::PathBuf};
+use std::{
+    collections::{VecDeque, hash_map::Entry},
+    path::PathBuf,
+};
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
-use super::{commit::FORGET_AFTER, days::Days, files::Known};
+use super::{files::Known, gathered::Gathered, history::History, packer::Closed, queues::QueueEntry};
 use crate::{
     call::{Call, CallKey, CallRules, Names, key::present},
     pbx::{Leg, MalformedReason, Position},
@@ -18,29 +21,19 @@ const MAX_QUARANTINED_BYTES: usize = 4096;
 /// Rows that are not in the store yet.
 #[derive(Default)]
 pub struct Pending {
-    /// At most so many calls stay open. Beyond that the half that was touched longest ago is closed: those calls go
-    /// into the rollups, and a later leg of one of them would be taken for a call of its own.
-    room: usize,
-    /// Calls touched of late, and those before them.
-    pub(super) young: FxHashMap<CallKey, Box<Open>>,
-    pub(super) old: FxHashMap<CallKey, Box<Open>>,
+    pub(super) open: FxHashMap<CallKey, Open>,
     /// Calls without an id that a report may still count.
     pub(super) singles: Vec<(Call, u64)>,
-    /// What closed calls add to the rollups.
-    pub(super) closed: Days,
-    /// Keys of the calls in the store: such a call is never closed here alone, and others need not be looked for.
-    pub(super) stored: Option<Stored>,
+    /// Rows of an import.
+    pub(super) history: Option<History>,
     pub(super) names: Names,
     pub(super) parts: Vec<Part>,
+    pub(super) queues: Vec<QueueEntry>,
     pub(super) current: RowCounts,
     pub(super) total: RowCounts,
-    pub(super) quarantine: VecDeque<(MalformedReason, Box<[u8]>)>,
-    /// The latest end of a call, of those that are believed.
-    pub(super) newest_end: i64,
-    /// Ends after this are not believed.
-    latest_end: i64,
-    /// What that was when the older half of the open calls was closed last.
-    aged: i64,
+    pub(super) quarantine: Quarantine,
+    /// The latest end of a leg.
+    pub(super) newest_end: Option<i64>,
 }
 
 /// A call with the legs that came in this batch.
@@ -49,13 +42,6 @@ pub(super) struct Open {
     pub(super) not_before: u64,
     /// Place in [`Pending::parts`] of the part that it came with, which may not be complete yet.
     pub(super) part: usize,
-}
-
-/// Keys of the calls in the store when it was looked at last.
-pub(super) struct Stored {
-    pub(super) keys: FxHashSet<CallKey>,
-    /// SQLite's `data_version` of then: it changes when another process writes.
-    pub(super) version: i64,
 }
 
 /// The rows that came from one source or file.
@@ -89,49 +75,90 @@ pub(super) struct RowCounts {
     pub(super) told: u64,
 }
 
-impl Pending {
-    /// Room for that many open calls.
-    pub fn new(room: usize) -> Self {
-        Self { room, newest_end: i64::MIN, latest_end: i64::MAX, aged: i64::MIN, ..Self::default() }
+/// Rows that could not be understood, the newest of them.
+#[derive(Default)]
+pub(super) struct Quarantine(VecDeque<(MalformedReason, Box<[u8]>)>);
+
+impl Quarantine {
+    pub(super) fn add(&mut self, bytes: &[u8], why: MalformedReason) {
+        self.push((why, bytes[..bytes.len().min(MAX_QUARANTINED_BYTES)].into()));
     }
 
-    /// Room for that many open calls of an import, which looks for calls in the store only where there are some.
-    pub(super) fn of_import(room: usize, stored: Stored, now: u64) -> Self {
-        // A row with a time far ahead must not make all others look old.
-        let latest_end = i64::try_from(now).unwrap_or(i64::MAX).saturating_add(86_400);
-        Self { stored: Some(stored), latest_end, ..Self::new(room) }
+    fn push(&mut self, row: (MalformedReason, Box<[u8]>)) {
+        if self.0.len() == MAX_QUARANTINED {
+            self.0.pop_front();
+        }
+        self.0.push_back(row);
+    }
+
+    fn append(&mut self, later: Self) {
+        later.0.into_iter().for_each(|row| self.push(row));
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &(MalformedReason, Box<[u8]>)> {
+        self.0.iter()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Pending {
+    /// Nothing yet of what an import brings.
+    pub(super) fn of_import(history: History) -> Self {
+        Self { history: Some(history), ..Self::default() }
     }
 
     /// Takes in a leg.
     pub fn leg(&mut self, leg: &Leg<'_>, rules: &CallRules, not_before: u64) {
         self.current.rows += 1;
         self.current.unlinked += u64::from(present(leg.linkedid).is_none());
-        if leg.end <= self.latest_end {
-            self.newest_end = self.newest_end.max(leg.end);
-        }
+        self.newest_end = self.newest_end.max(Some(leg.end));
         let call = Call::of(leg, rules, &mut self.names);
-        let Some(key) = CallKey::of(leg) else {
-            if is_never_reported(not_before) && self.stored.is_some() {
-                self.closed.add(&call.share());
-            } else {
-                self.singles.push((call, not_before));
-            }
-            return;
-        };
-        if let Some(open) = self.young.get_mut(&key) {
-            self.current.duplicates += open.take_in(&call, not_before);
-            return;
-        }
+        self.add(CallKey::of(leg), call, not_before);
+    }
+
+    fn add(&mut self, key: Option<CallKey>, call: Call, not_before: u64) {
+        let Some(key) = key else { return self.singles.push((call, not_before)) };
         let part = self.parts.len();
-        let open = match self.old.remove(&key) {
-            Some(mut open) => {
-                self.current.duplicates += open.take_in(&call, not_before);
-                open
+        match self.open.entry(key) {
+            Entry::Occupied(mut open) => {
+                let open = open.get_mut();
+                open.not_before = open.not_before.max(not_before);
+                self.current.duplicates += open.call.merge(&call);
             }
-            None => Box::new(Open { call, not_before, part }),
-        };
-        self.young.insert(key, open);
-        self.make_room();
+            Entry::Vacant(place) => {
+                place.insert(Open { call, not_before, part });
+            }
+        }
+    }
+
+    /// Takes in the rows of the next stretch of a file that is imported. Reports never count them.
+    pub fn stretch(&mut self, mut stretch: Gathered) {
+        self.note_names(&mut stretch);
+        let Some(history) = &mut self.history else { return };
+        self.quarantine.append(std::mem::take(&mut stretch.quarantine));
+        let counts = history.add(stretch);
+        self.current.add(&counts);
+    }
+
+    /// Takes the names out of a stretch.
+    pub fn note_names(&mut self, stretch: &mut Gathered) {
+        self.names.add(std::mem::take(&mut stretch.names));
+    }
+
+    /// Calls of an import that get no more legs, to be closed by whoever has the time; what they amount to goes
+    /// [back](Pending::closed) before the next commit.
+    pub fn ripe(&mut self) -> Option<Gathered> {
+        self.history.as_mut().and_then(History::ripe)
+    }
+
+    /// Takes in what calls amount to.
+    pub fn closed(&mut self, closed: Closed) {
+        if let Some(history) = &mut self.history {
+            history.closed.add(closed);
+        }
     }
 
     /// Counts a row that another source has told of, or may yet tell of.
@@ -147,14 +174,8 @@ impl Pending {
     /// Takes in a call, or part of one, that was put together before.
     pub(super) fn call(&mut self, key: Option<CallKey>, call: Call, not_before: u64) {
         self.current.rows += 1;
-        let Some(key) = key else { return self.singles.push((call, not_before)) };
-        match self.young.get_mut(&key) {
-            Some(open) => self.current.duplicates += open.take_in(&call, not_before),
-            None => {
-                let part = self.parts.len();
-                self.young.insert(key, Box::new(Open { call, not_before, part }));
-            }
-        }
+        self.newest_end = self.newest_end.max(Some(call.end()));
+        self.add(key, call, not_before);
     }
 
     /// The counts of the rows since the last part, which come from no file.
@@ -174,10 +195,7 @@ impl Pending {
     pub fn malformed(&mut self, bytes: &[u8], why: MalformedReason) {
         self.current.rows += 1;
         self.current.malformed += 1;
-        if self.quarantine.len() == MAX_QUARANTINED {
-            self.quarantine.pop_front();
-        }
-        self.quarantine.push_back((why, bytes[..bytes.len().min(MAX_QUARANTINED_BYTES)].into()));
+        self.quarantine.add(bytes, why);
     }
 
     /// Says where the rows since the last such word came from, and how far that was read.
@@ -191,57 +209,22 @@ impl Pending {
         self.total.rows + self.current.rows
     }
 
-    /// How much is kept in memory beside the open calls, which have their own bound, counted in things of some
-    /// hundred bytes.
-    pub fn weight(&self) -> usize {
-        self.closed.bytes() / 128 + self.names.len() + self.singles.len()
-    }
-
-    /// Whether it is worth looking for that call in the store.
-    pub(super) fn may_be_stored(&self, key: &CallKey) -> bool {
-        self.stored.as_ref().is_none_or(|stored| stored.keys.contains(key))
+    /// How much memory what an import brought takes beside its open calls, which have their own bound.
+    pub fn bytes(&self) -> usize {
+        self.history.as_ref().map_or(0, History::bytes) + self.names.len() * 256
     }
 
     /// Forgets everything that was committed.
     pub(super) fn clear(&mut self) {
-        self.young.clear();
-        self.old.clear();
+        self.open.clear();
         self.singles.clear();
-        self.closed.clear();
         self.names.clear();
         self.parts.clear();
-        self.quarantine.clear();
+        self.queues.clear();
+        self.quarantine = Quarantine::default();
         self.current = RowCounts::default();
         self.total = RowCounts::default();
-    }
-
-    /// Closes the older half of the open calls when there are too many, or when it is history by the records' own
-    /// clock: what was not touched for so long gets no more legs.
-    fn make_room(&mut self) {
-        if self.aged == i64::MIN {
-            self.aged = self.newest_end;
-        }
-        if self.young.len() <= self.room / 2 && self.newest_end.saturating_sub(self.aged) < FORGET_AFTER {
-            return;
-        }
-        self.aged = self.newest_end;
-        let mut oldest = std::mem::replace(&mut self.old, std::mem::take(&mut self.young));
-        for (key, open) in oldest.drain() {
-            if self.may_be_stored(&key) || !is_never_reported(open.not_before) {
-                self.old.insert(key, open);
-            } else {
-                self.closed.add(&open.call.share());
-            }
-        }
-        // Its room is used again.
-        self.young = oldest;
-    }
-}
-
-impl Open {
-    fn take_in(&mut self, call: &Call, not_before: u64) -> u64 {
-        self.not_before = self.not_before.max(not_before);
-        self.call.merge(call)
+        self.newest_end = None;
     }
 }
 

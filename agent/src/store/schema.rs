@@ -114,6 +114,32 @@ const STEPS: &[&str] = &[
     );
     CREATE INDEX held_by_due ON held (due);
 ",
+    "
+    -- The most calls that were up at the same time, as the PBX itself said, in each quarter of an hour.
+    CREATE TABLE concurrency (quarter INTEGER PRIMARY KEY, peak INTEGER NOT NULL, at INTEGER NOT NULL);
+",
+    "
+    -- Figures of queues, by the quarter hour in which callers came in and the target that was set then.
+    CREATE TABLE queue (
+        quarter INTEGER NOT NULL, queue INTEGER NOT NULL, target INTEGER NOT NULL,
+        offered INTEGER NOT NULL DEFAULT 0, returned INTEGER NOT NULL DEFAULT 0, -- callers who had been in it before
+        connected INTEGER NOT NULL DEFAULT 0, in_time INTEGER NOT NULL DEFAULT 0,
+        abandoned INTEGER NOT NULL DEFAULT 0, short INTEGER NOT NULL DEFAULT 0,  -- of those, before they could be answered
+        timed_out INTEGER NOT NULL DEFAULT 0, emptied INTEGER NOT NULL DEFAULT 0, keyed INTEGER NOT NULL DEFAULT 0,
+        handled INTEGER NOT NULL DEFAULT 0, transferred INTEGER NOT NULL DEFAULT 0,
+        hold_seconds INTEGER NOT NULL DEFAULT 0, -- of the connected
+        talk_seconds INTEGER NOT NULL DEFAULT 0, -- of the handled
+        wait_seconds INTEGER NOT NULL DEFAULT 0, -- of the lost: abandoned, timed out, emptied
+        PRIMARY KEY (quarter, queue, target)
+    ) WITHOUT ROWID;
+
+    -- Callers who are in a queue, or were not long ago.
+    CREATE TABLE caller (
+        call INTEGER NOT NULL, queue INTEGER NOT NULL, entered INTEGER NOT NULL, touched INTEGER NOT NULL,
+        PRIMARY KEY (call, queue)
+    ) WITHOUT ROWID;
+    CREATE INDEX caller_by_touched ON caller (touched);
+",
 ];
 
 /// The version that this program writes.

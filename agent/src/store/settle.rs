@@ -9,6 +9,7 @@ use super::{
     Store, StoreError,
     commit::{FORGET_AFTER, Status, sql},
     error::{Fault, damaged},
+    told,
 };
 use crate::{
     call::{Call, CallKey},
@@ -59,7 +60,10 @@ impl Store {
             }
         }
         if now.abs_diff(self.pruned) >= PRUNE_EVERY {
-            self.transact(|transaction| prune(transaction, now))?;
+            self.transact(|transaction| {
+                prune(transaction, now)?;
+                told::prune(transaction, sql(now))
+            })?;
             self.pruned = now;
         }
         Ok(entered)
@@ -74,7 +78,7 @@ impl Store {
         self.durable(|transaction| {
             transaction
                 .execute_batch("DELETE FROM tally; DELETE FROM edge; UPDATE call SET status = 2 WHERE status = 0;")?;
-            Ok(())
+            told::bar(transaction)
         })
     }
 
@@ -175,7 +179,6 @@ impl Reporting {
 pub(super) fn prune(transaction: &Transaction<'_>, now: u64) -> Result<(), Fault> {
     let oldest = sql(now).saturating_sub(FORGET_AFTER);
     transaction.execute("DELETE FROM call WHERE status IN (1, 2) AND touched < ?1", [oldest])?;
-    super::told::prune(transaction, sql(now))?;
     let count: i64 = transaction.query_row("SELECT count(*) FROM call", [], |row| row.get(0))?;
     if count > MAX_CALLS {
         transaction.execute(

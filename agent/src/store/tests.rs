@@ -183,7 +183,7 @@ fn a_batch_begun_in_ignorance_of_an_import_is_refused() {
     let mut fixture = fixture();
     let source = Path::new("/a/Master.csv");
     assert!(fixture.store.imports(None).unwrap().unwrap().1.is_empty());
-    let mut pending = fixture.store.import(100, NOW).unwrap();
+    let mut pending = fixture.store.import(100).unwrap();
     let imported = position(9, 10, b"some rows,");
     pending.position(Origin::File { known: None, head: b"some rows, and".to_vec() }, &imported);
     fixture.store.commit(&mut pending, NOW).unwrap();

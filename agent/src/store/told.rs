@@ -185,7 +185,9 @@ impl Told {
 
     /// Forgets the names of rows that were delivered with an earlier moment.
     pub(super) fn forget_delivered(&mut self, feed: i64, before: i64) {
-        self.forgotten.push((feed, before));
+        if before > i64::MIN {
+            self.forgotten.push((feed, before));
+        }
     }
 
     fn times(&self, store: &Store, identity: Identity, feed: i64) -> Result<i64, StoreError> {
@@ -346,6 +348,12 @@ impl Store {
             .map(|due| due.and_then(|due| u64::try_from(due).ok()))
             .map_err(|error| self.fault(error))
     }
+}
+
+/// Keeps all rows that wait for a better source out of every report.
+pub(super) fn bar(transaction: &Transaction<'_>) -> Result<(), Fault> {
+    transaction.execute("UPDATE held SET not_before = ?1", [i64::MAX])?;
+    Ok(())
 }
 
 /// Forgets sightings that nobody will ask for.

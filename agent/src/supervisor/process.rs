@@ -1,7 +1,8 @@
 //! One role as a running process: its messages in, its messages out, its end.
 
 use std::{
-    io,
+    fs::File,
+    io::{self, Write},
     os::{
         fd::{AsRawFd, OwnedFd, RawFd},
         unix::net::UnixStream,
@@ -18,6 +19,7 @@ use tokio::{
 };
 
 use crate::{
+    cgroup,
     confine::Profile,
     ipc::{
         Confined, ROLE_FD,
@@ -59,18 +61,19 @@ pub(super) struct Process<Out> {
 
 impl<Out: Serialize + Send + Sync + 'static> Process<Out> {
     /// Starts `demarc role NAME`, confined by that profile, with these descriptors under these numbers beside its channel.
-    /// What it does arrives as events that carry `incarnation`.
+    /// What it does arrives as events that carry `incarnation`. It begins in the cgroup behind the entrance, if there is one.
     pub(super) fn start<In: DeserializeOwned + Send + 'static>(
         role: &'static str,
         incarnation: u64,
         profile: &Profile,
         descriptors: Vec<(OwnedFd, RawFd)>,
+        entrance: Option<File>,
         events: mpsc::Sender<(u64, Event<In>)>,
     ) -> io::Result<Self> {
         let (mut ours, theirs) = UnixStream::pair()?;
         let mut given = vec![(OwnedFd::from(theirs), ROLE_FD)];
         given.extend(descriptors);
-        let child = command(role, given)?.spawn()?;
+        let child = command(role, given, entrance)?.spawn()?;
         let pid = child.id().unwrap_or_default();
         send_blocking(&mut ours, profile).map_err(io::Error::other)?;
         let (sender, receiver) = Channel::<In, Out>::new(ours)?.split();
@@ -95,7 +98,7 @@ impl<Out: Serialize + Send + Sync + 'static> Process<Out> {
 }
 
 /// The command that becomes the role: our own program, with the descriptors that it is given and nothing else of ours.
-fn command(role: &str, given: Vec<(OwnedFd, RawFd)>) -> io::Result<Command> {
+fn command(role: &str, given: Vec<(OwnedFd, RawFd)>, entrance: Option<File>) -> io::Result<Command> {
     // Out of the way of the numbers that they are to get, so that none takes the place of another.
     let above = given.iter().map(|(_, number)| *number).max().unwrap_or(0) + 1;
     let mut moved = Vec::new();
@@ -110,6 +113,10 @@ fn command(role: &str, given: Vec<(OwnedFd, RawFd)>) -> io::Result<Command> {
     // SAFETY: between fork and exec this calls only what a signal handler may call, and allocates nothing.
     unsafe {
         command.pre_exec(move || {
+            // First of all: what follows may put something else in place of this descriptor.
+            if let Some(mut entrance) = entrance.as_ref() {
+                entrance.write_all(cgroup::MYSELF)?;
+            }
             // The descriptors live in this closure, so that they are open until the role has them.
             for (descriptor, number) in &moved {
                 check(libc::dup2(descriptor.as_raw_fd(), *number))?;

@@ -21,6 +21,7 @@ use super::{
     process::{Event, Process},
 };
 use crate::{
+    cgroup::{Cgroup, Home},
     control::{Answer, LiveGrant, LiveSession, SupportStatus},
     gate::entry::About,
     ipc::{FromSession, ToSession, descriptors::Giver},
@@ -43,6 +44,10 @@ pub(super) struct Sessions {
     unannounced: BTreeMap<GrantId, (String, bool)>,
     /// Who asked for an end, and waits until the sessions are over.
     enders: Vec<Ender>,
+    /// Where sessions get cgroups, or why they get none, in words.
+    home: Result<Home, String>,
+    /// Cgroups of sessions that are over, which the dead have not left yet.
+    leaving: Vec<Cgroup>,
     /// How descriptors get to the running link.
     pub(super) giver: Option<Giver>,
     events: mpsc::Sender<(u64, Event<FromSession>)>,
@@ -90,6 +95,7 @@ enum Stage {
 struct Worker {
     incarnation: u64,
     process: Process<ToSession>,
+    cgroup: Option<Cgroup>,
 }
 
 /// Which link asked, and under which number.
@@ -106,7 +112,11 @@ struct Ender {
 }
 
 impl Sessions {
-    pub(super) fn new(state: &StateDir, events: mpsc::Sender<(u64, Event<FromSession>)>) -> (Self, Vec<(Grant, End)>) {
+    pub(super) fn new(
+        state: &StateDir,
+        home: Result<Home, String>,
+        events: mpsc::Sender<(u64, Event<FromSession>)>,
+    ) -> (Self, Vec<(Grant, End)>) {
         let mut dead = Vec::new();
         let key = HostKey::load_or_make(state).map_err(anyhow::Error::from);
         let desk = key.and_then(|key| {
@@ -122,6 +132,8 @@ impl Sessions {
             running: Vec::new(),
             unannounced: BTreeMap::new(),
             enders: Vec::new(),
+            home,
+            leaving: Vec::new(),
             giver: None,
             events,
             incarnations: 0,
@@ -143,6 +155,20 @@ impl Sessions {
 
     fn find(&mut self, incarnation: u64) -> Option<&mut Running> {
         self.running.iter_mut().find(|running| running.worker().is_some_and(|worker| worker.incarnation == incarnation))
+    }
+}
+
+impl Worker {
+    /// Ends it at once, with everything that it started.
+    fn kill(&self) {
+        self.process.kill();
+        self.end_cgroup();
+    }
+
+    fn end_cgroup(&self) {
+        if let Some(Err(error)) = self.cgroup.as_ref().map(Cgroup::kill) {
+            tracing::warn!("the cgroup of a support session cannot be ended: {error}");
+        }
     }
 }
 
@@ -213,7 +239,7 @@ impl Supervisor {
             if running.kill_at.is_some_and(|kill_at| kill_at <= now)
                 && let Some(worker) = running.worker()
             {
-                worker.process.kill();
+                worker.kill();
             }
         }
     }
@@ -257,6 +283,8 @@ impl Supervisor {
             closed: self.support_closed(None),
             host_key: desk.map(|desk| desk.key.public_line()),
             host_certificate: self.site_id().and_then(|site| self.host_certificate(&site).err()),
+            cgroup: self.sessions.home.as_ref().ok().map(Home::in_words),
+            no_cgroup: self.sessions.home.as_ref().err().cloned(),
             grants: grants.collect(),
             sessions: sessions.collect(),
         }

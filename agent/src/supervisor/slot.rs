@@ -80,7 +80,7 @@ where
     pub(super) fn start(&mut self, profile: &Profile, descriptors: Vec<(OwnedFd, RawFd)>, now: Instant) {
         self.incarnations += 1;
         let events = self.events.clone();
-        self.phase = match Process::start(self.role, self.incarnations, profile, descriptors, events) {
+        self.phase = match Process::start(self.role, self.incarnations, profile, descriptors, None, events) {
             Ok(process) => Phase::Running(process),
             Err(error) => {
                 tracing::error!("the {} cannot be started: {error}", self.role);

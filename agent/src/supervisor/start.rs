@@ -25,6 +25,7 @@ use super::{
     watch::{SETTLED, Watched, wake_on_change},
 };
 use crate::{
+    cgroup::{self, Home},
     confine::{
         self, ConfineError, Profile, canary,
         layout::{self, Ground},
@@ -81,7 +82,9 @@ pub fn run(config: &Path, loaded: Loaded) -> Result<ExitCode, RunError> {
     let _lock = Lock::take(&state)?;
     canary::plant(&state)?;
     let config = std::path::absolute(config)?;
-    let ground = Ground::survey(&loaded.settings, &config)?;
+    let home = home(&loaded, &state);
+    let cgroups = home.iter().flat_map(Home::grants).collect();
+    let ground = Ground { cgroups, ..Ground::survey(&loaded.settings, &config)? };
     let socket = state.control_socket();
     let bound =
         Bound::bind(&socket).map_err(|source| RunError::Socket { path: socket.display().to_string(), source })?;
@@ -94,9 +97,10 @@ pub fn run(config: &Path, loaded: Loaded) -> Result<ExitCode, RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ending = runtime.block_on(async {
         tokio::spawn(memory::stay_small());
-        let (supervisor, inbox) = supervisor(config, state, ground, profile, confined, loaded);
+        let (supervisor, inbox) = supervisor(config, state, ground, profile, confined, loaded, home.clone());
         main_loop(supervisor, inbox, bound).await
     })?;
+    home.iter().for_each(Home::leave);
     match ending {
         Ending::Asked => {
             tracing::info!("demarc ends");
@@ -109,6 +113,15 @@ pub fn run(config: &Path, loaded: Loaded) -> Result<ExitCode, RunError> {
             Ok(ExitCode::from(EXIT_NOT_CONFINED))
         }
     }
+}
+
+/// Where sessions get cgroups, or why they get none, in words.
+fn home(loaded: &Loaded, state: &StateDir) -> Result<Home, String> {
+    cgroup::end_what_was_left(state);
+    if !layout::is_open(&loaded.settings) {
+        return Err("support could not be let in when demarc was started".to_owned());
+    }
+    Home::settle(state).map_err(|error| error.to_string())
 }
 
 fn confine(ground: &Ground, loaded: &Loaded, config: &Path) -> Result<(Profile, Confined), ConfineError> {
@@ -135,6 +148,7 @@ fn supervisor(
     profile: Profile,
     confined: Confined,
     loaded: Loaded,
+    home: Result<Home, String>,
 ) -> (Supervisor, Inbox) {
     let (to_collector, collector) = mpsc::channel(MOST_EVENTS);
     let (to_link, link) = mpsc::channel(MOST_EVENTS);
@@ -152,7 +166,7 @@ fn supervisor(
     }
     let (to_sessions, sessions_said) = mpsc::channel(MOST_EVENTS);
     let (to_dialled, dialled) = mpsc::channel(MOST_EVENTS);
-    let (sessions, dead) = Sessions::new(&state, to_sessions);
+    let (sessions, dead) = Sessions::new(&state, home, to_sessions);
     let mut supervisor = Supervisor {
         config,
         state,

@@ -56,13 +56,14 @@ impl Code {
     }
 }
 
-/// A recording that is being written. What [`Cast::commit`] has returned for is on the disk.
+/// A recording that is being written. What [`Cast::sync`] has returned for is on the disk.
 #[derive(Debug)]
 pub struct Cast {
     file: File,
     began: Instant,
     pending: Vec<u8>,
     written: u64,
+    synced: u64,
     head: LineHash,
     /// What is left of a character that was cut between two chunks, for output and for input.
     cut: [Vec<u8>; 2],
@@ -79,12 +80,14 @@ impl Cast {
             began: Instant::now(),
             pending: Vec::new(),
             written: 0,
+            synced: 0,
             head: LineHash::GENESIS,
             cut: Default::default(),
         };
         serde_json::to_writer(&mut cast.pending, header)?;
         cast.pending.push(b'\n');
-        cast.commit()?;
+        cast.write()?;
+        cast.sync()?;
         Ok(cast)
     }
 
@@ -107,11 +110,11 @@ impl Cast {
         }
     }
 
-    /// Puts everything that was noted on the disk.
+    /// Writes everything that was noted. The end of this process does not undo it any more; that of the machine may.
     ///
     /// # Errors
     /// When that fails; the session may not go on then.
-    pub fn commit(&mut self) -> io::Result<()> {
+    pub fn write(&mut self) -> io::Result<()> {
         if self.pending.is_empty() {
             return Ok(());
         }
@@ -123,7 +126,19 @@ impl Cast {
         self.written += self.pending.len() as u64;
         self.pending.clear();
         self.pending.shrink_to(LONGEST_PIECE);
-        self.file.sync_data()
+        Ok(())
+    }
+
+    /// Puts everything that was written on the disk.
+    ///
+    /// # Errors
+    /// When that fails; the session may not go on then.
+    pub fn sync(&mut self) -> io::Result<()> {
+        if self.synced < self.written {
+            self.file.sync_data()?;
+            self.synced = self.written;
+        }
+        Ok(())
     }
 
     /// How many bytes were written.
@@ -267,10 +282,11 @@ mod tests {
         )
         .unwrap();
         cast.note(Code::Output, "a\u{1b}[1mé".as_bytes());
-        cast.commit().unwrap();
+        cast.write().unwrap();
         cast.note(Code::Input, b"x\n");
         cast.note(Code::Mark, b"end: done");
-        cast.commit().unwrap();
+        cast.write().unwrap();
+        cast.sync().unwrap();
         let head = cast.head();
         (directory, path, head)
     }

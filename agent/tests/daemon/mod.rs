@@ -174,6 +174,15 @@ impl Daemon {
     }
 }
 
+impl Drop for World {
+    fn drop(&mut self) {
+        // The cgroup of its sessions lies elsewhere, where a daemon that runs as root may not always remove it.
+        if let Ok(cgroup) = fs::read_to_string(self.at("A/support/cgroup")) {
+            let _ = fs::remove_dir(cgroup);
+        }
+    }
+}
+
 impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.child.kill();

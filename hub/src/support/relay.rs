@@ -11,6 +11,7 @@ use std::{
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
+use demarc_proto::support::SESSION_PIECE;
 use h2::{Reason, RecvStream, SendStream};
 use tokio::{
     io::Interest,
@@ -22,8 +23,8 @@ use tokio::{
 use super::reach::Stream;
 use crate::hub::Hub;
 
-/// So much is read at a time.
-const CHUNK: usize = 64 * 1024;
+/// So much is read at a time: what makes one frame, where the site gives room for it.
+const CHUNK: usize = SESSION_PIECE as usize;
 /// A buffer with less room than this is replaced.
 const SCANT: usize = 4 * 1024;
 /// How often to look whether a command that says nothing any more is still there to listen.

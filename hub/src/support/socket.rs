@@ -23,7 +23,7 @@ use super::{
     relay::{self, Over, Traffic, write_all},
     words::{Answer, Ask, Said, path_in, short},
 };
-use crate::{clock, hub::Hub, metrics::SupportResult};
+use crate::{clock, heap::Kept, hub::Hub, metrics::SupportResult};
 
 /// A question is a line of at most so many bytes.
 const LONGEST_ASK: usize = 1024;
@@ -130,6 +130,7 @@ async fn serve_one(hub: &Hub, command: &UnixStream) {
             }
             info!(%site, %grant, ?user, "support session");
             hub.metrics.support_streams.inc();
+            let _kept = Kept::begin();
             let (begin, traffic) = (Instant::now(), Traffic::default());
             let over: Over = relay::relay(hub, command, early, stream, &traffic).await;
             hub.metrics.support_streams.dec();

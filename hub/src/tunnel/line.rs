@@ -10,14 +10,14 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use crate::{metrics::Ended, registry::Seat};
+use crate::{intake::Intake, metrics::Ended, registry::Seat};
 
 const PING: Duration = Duration::from_secs(30);
 const MISSED: u8 = 3;
 
 /// The connection under the streams.
 pub(super) struct Line {
-    connection: Connection<TlsStream<TcpStream>, Bytes>,
+    connection: Connection<TlsStream<Intake<TcpStream>>, Bytes>,
     pings: Option<PingPong>,
     ticks: Interval,
     /// Ticks since the ping that is still unanswered; none is when absent.
@@ -25,7 +25,7 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn new(mut connection: Connection<TlsStream<TcpStream>, Bytes>) -> Self {
+    pub(super) fn new(mut connection: Connection<TlsStream<Intake<TcpStream>>, Bytes>) -> Self {
         let pings = connection.ping_pong();
         let mut ticks = interval_at(Instant::now() + PING, PING);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -10,7 +10,7 @@ use std::{
 use jiff::{Timestamp, tz::TimeZone};
 use x509_parser::pem::Pem;
 
-use super::{Check, State};
+use super::{Check, State, manager};
 use crate::{
     confine::layout::{self, Ground},
     control::{Answer, Request, client},
@@ -40,7 +40,7 @@ pub(super) fn all(loaded: &Loaded, state: &StateDir, ground: &Ground) -> Vec<Che
     checks.push(space(state));
     checks.extend(enrollment(loaded, state));
     checks.push(zone());
-    checks.extend(loaded.settings.pbx.source.iter().map(source));
+    checks.extend(loaded.settings.pbx.source.iter().flat_map(sources));
     checks.push(kernel(loaded, ground));
     checks.push(recordings(ground));
     checks.extend(support(loaded, state, ground));
@@ -187,6 +187,13 @@ fn zone() -> Check {
     }
 }
 
+fn sources(one: &Source) -> Vec<Check> {
+    match one {
+        Source::Ami { address, user, secret, .. } => manager::check(&one.name(), address, user, secret),
+        _ => vec![source(one)],
+    }
+}
+
 fn source(source: &Source) -> Check {
     let Some(path) = source.path() else {
         return check("source", State::Good, format!("{}: `demarc status` says how it goes.", source.name()));
@@ -271,6 +278,12 @@ fn support(loaded: &Loaded, state: &StateDir, ground: &Ground) -> Vec<Check> {
     if !open.is_empty() {
         let detail = format!("Support can be let in by a grant, and is confined then: {}.", open.join(", "));
         checks.insert(0, check("support", State::Good, detail));
+    }
+    // Its own cgroup is another one than the daemon's.
+    if let Ok(Answer::Support(support)) = client::ask(&state.control_socket(), Request::Support) {
+        let good = |cgroup| check("support", State::Good, format!("Each session gets {cgroup}."));
+        let none = |why| check("support", State::Warning, format!("Sessions get no cgroup of their own: {why}."));
+        checks.extend(support.cgroup.map(good).into_iter().chain(support.no_cgroup.map(none)));
     }
     checks
 }

@@ -194,6 +194,7 @@ impl Stage {
         refused("look at the link's keys", Attempt::List(self.state.link()));
         refused("read the site's private key", Attempt::Read(self.state.link().join("key.pem")));
         refused("read the config file", Attempt::Read(self.config.clone()));
+        refused("listen on a port", Attempt::Listen);
         self.no_internet(attempts);
     }
 

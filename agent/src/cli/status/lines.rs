@@ -7,7 +7,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use super::{Files, Overview};
 use crate::{
     control::{RoleStatus, Status, SupportStatus},
-    ipc::SourceStatus,
+    ipc::{PbxStatus, SourceStatus},
 };
 
 /// How moments are shown.
@@ -85,6 +85,7 @@ fn daemon(screen: &mut Screen, status: &Status, overview: &Overview, clock: &Clo
     support(screen, &status.support);
     if let Some(collected) = &status.collected {
         collected.sources.iter().for_each(|one| source(screen, one, clock));
+        collected.pbx.iter().for_each(|one| pbx(screen, one, clock));
         screen.line("calls", format!("{} counted, {} rows in quarantine", collected.calls, collected.quarantined));
         collected.troubles.iter().for_each(|trouble| screen.line("trouble", trouble));
     } else {
@@ -152,6 +153,10 @@ fn support(screen: &mut Screen, support: &SupportStatus) {
         (None, grants) => screen
             .line("support", format!("MAY COME IN: {} (`demarc support list`)", count(grants as u64, "live grant"))),
     }
+    if support.closed.is_none() {
+        support.cgroup.iter().for_each(|cgroup| screen.line("support", format!("each session gets {cgroup}")));
+        support.no_cgroup.iter().for_each(|why| screen.line("support", format!("sessions get no cgroup: {why}")));
+    }
     for live in &support.sessions {
         let who = live.engineer.as_deref().unwrap_or("somebody who has not shown a certificate yet");
         screen.line("support", format!("session {} of {who} RUNS; `demarc support watch` shows it", live.session));
@@ -177,6 +182,32 @@ fn source(screen: &mut Screen, source: &SourceStatus, clock: &Clock) {
     screen.line("sources", text);
     source.trouble.iter().for_each(|trouble| screen.line("sources", format!("  {trouble}")));
     source.advice.iter().for_each(|advice| screen.line("sources", format!("  {advice}")));
+}
+
+fn pbx(screen: &mut Screen, pbx: &PbxStatus, clock: &Clock) {
+    let mut text = "Asterisk".to_owned();
+    if let Some(version) = &pbx.version {
+        let _ = write!(text, " {version}");
+    }
+    if let Some(since) = pbx.up_since {
+        let _ = write!(text, ", up since {}", clock.show(since));
+    }
+    if let Some(reloaded) = pbx.reloaded.filter(|reloaded| Some(*reloaded) != pbx.up_since) {
+        let _ = write!(text, ", reloaded {}", clock.show(reloaded));
+    }
+    if !pbx.connected {
+        text.push_str(" CANNOT BE ASKED now");
+    }
+    screen.line("pbx", text);
+    let calls = pbx.active_calls.map(|calls| format!("active: {}", count(calls, "call")));
+    let peak = pbx.peak_today.map(|peak| format!("most today: {} at {}", peak.calls, clock.show(peak.at)));
+    let figures: Vec<String> = calls.into_iter().chain(peak).collect();
+    if !figures.is_empty() {
+        screen.line("pbx", figures.join("; "));
+    }
+    for registration in &pbx.registrations {
+        screen.line("pbx", format!("registration {}: {}", registration.name.0, registration.state.name()));
+    }
 }
 
 fn recordings(screen: &mut Screen, status: &Status) {
@@ -252,7 +283,11 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
-    use crate::ipc::{CollectorStatus, Confined, LinkStatus};
+    use crate::{
+        ipc::{CollectorStatus, Confined, LinkStatus},
+        pbx::ami::facts::{Registration, RegistrationName, RegistrationState},
+        store::Peak,
+    };
 
     fn role(pid: u32, refused: u32) -> RoleStatus {
         let confined = Confined { landlock: Some(7), seccomp: true, gaps: Vec::new(), refused };
@@ -301,6 +336,25 @@ mod tests {
                 waiting_calls: 12,
                 outbox: 1,
                 window_closes: Some(1_795_309_200),
+                pbx: Some(PbxStatus {
+                    connected: true,
+                    version: Some("22.10.1".to_owned()),
+                    up_since: Some(1_795_300_000),
+                    reloaded: Some(1_795_300_060),
+                    active_calls: Some(3),
+                    peak_today: Some(Peak { calls: 17, at: 1_795_305_605 }),
+                    registrations: vec![
+                        Registration {
+                            name: RegistrationName("provider1".to_owned()),
+                            state: RegistrationState::Registered,
+                        },
+                        Registration {
+                            name: RegistrationName("provider2".to_owned()),
+                            state: RegistrationState::Rejected,
+                        },
+                    ],
+                    ..PbxStatus::default()
+                }),
                 troubles: Vec::new(),
             }),
             linked: Some(LinkStatus {
@@ -327,6 +381,10 @@ mod tests {
             support     nobody can get in: no grant is live
             sources     asterisk-csv /var/log/asterisk/cdr-csv/Master.csv: 1200 rows, 2 malformed, 0 read twice, the newest read 2026-11-22 00:56:40 UTC
                           Set loguniqueid=yes in cdr.conf.
+            pbx         Asterisk 22.10.1, up since 2026-11-21 22:26:40 UTC, reloaded 2026-11-21 22:27:40 UTC
+                        active: 3 calls; most today: 17 at 2026-11-22 00:00:05 UTC
+                        registration provider1: registered
+                        registration provider2: REJECTED
             calls       700 counted, 2 rows in quarantine
             recordings  recordings in 1 place; 17 attempts to open what must stay shut were refused
             processes   supervisor process 10, 3.4 MB, Landlock 7, seccomp, 4 refused

@@ -23,8 +23,8 @@ pub(super) fn run(state: &StateDir, request: Request, json: bool) -> anyhow::Res
     println!("Support may come in for {}: grant {}, scope {}.", spoken(live.seconds_left), grant.id, grant.scope);
     println!("Every session is recorded here before anybody sees it, and cannot open a recording or a voicemail.");
     println!();
-    println!("  demarc support watch                see what they see");
-    println!("  demarc support end {}   end it now", grant.id);
+    println!("  demarc support watch                 see what they see");
+    println!("  demarc support end {}  end it now", grant.id);
     if let Some(problem) = status.and_then(|status| status.host_certificate) {
         println!();
         println!("An engineer cannot check yet that he speaks with this machine: {problem}.");

@@ -42,6 +42,7 @@ pub(super) fn supervisors(ground: &Ground, settings: &Settings) -> Vec<Grant> {
     }
     grants.extend(ground.system.iter().cloned());
     grants.extend(ground.etc.iter().cloned());
+    grants.extend(ground.cgroups.iter().cloned());
     // Which of its files everybody may read is looked at anew for each session.
     grants.push(Grant::new(ETC, Access::List));
     grants.push(Grant::new("/proc", Access::Read));

@@ -56,6 +56,26 @@ fn a_directory_of_call_records_alone_is_granted_whole() {
 }
 
 #[test]
+fn a_directory_of_files_one_a_leg_is_granted_whole_where_no_recordings_lie() {
+    let world = World::new();
+    let leg = world.file("json_cdr/a.cdr.json");
+    let mut settings = world.settings("state", "cdr/Master.csv");
+    settings.pbx.source =
+        vec![Source::FreeswitchJson { path: world.at("json_cdr"), outside_profiles: vec!["external".into()] }];
+    let config = world.file("etc/demarc.toml");
+    let granted = collector(&ground(Vec::new()), &settings);
+    assert!(granted.grants.contains(&Grant::new(world.at("json_cdr"), Access::Read)) && granted.gaps.is_empty());
+    assert!(!covers(&link(&ground(Vec::new()), &settings, &config, 443).grants, &leg));
+    assert!(covers(&supervisor(&ground(Vec::new()), &settings, &config).grants, &leg));
+    // A directory beside the files could hold anything: the owner is told.
+    world.file("json_cdr/2026/b.cdr.json");
+    assert_eq!(collector(&ground(Vec::new()), &settings).gaps.len(), 1);
+    let recording = world.file("json_cdr/recordings/a.wav");
+    let granted = collector(&ground(vec![recording.clone()]), &settings);
+    assert!(!covers(&granted.grants, &recording) && !covers(&granted.grants, &leg) && granted.gaps.len() == 1);
+}
+
+#[test]
 fn a_directory_that_holds_more_is_granted_file_by_file() {
     let world = World::new();
     let record = world.file("log/Master.csv");

@@ -115,7 +115,7 @@ impl Columns {
         let created = || unique.as_deref().or(linked.as_deref()).and_then(uniqueid::created);
 
         let wall = WallTimes { start, answer, end: end.unwrap_or(start + duration), duration, billed };
-        let times = self.zone.resolve(wall, created, None);
+        let times = self.zone.resolve(wall, created, || None);
         if self.check.wants()
             && let Some(created) = created()
         {

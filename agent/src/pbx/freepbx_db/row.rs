@@ -70,7 +70,7 @@ impl RowMaker {
         let created = || unique.as_deref().or(linked.as_deref()).and_then(uniqueid::created);
         // The table holds one time of the clock only; durations are of no zone.
         let wall = WallTimes { start, answer: None, end: start, duration: 0, billed: 0 };
-        let began = self.zone.resolve(wall, created, None).start;
+        let began = self.zone.resolve(wall, created, || None).start;
         if self.check.wants()
             && let Some(created) = created()
         {

@@ -2,7 +2,7 @@
 
 use super::{Settings, words};
 use crate::{
-    call::rules::Trunk,
+    call::rules::Line,
     pbx::{
         mysql::{Client, MysqlError, Row, name},
         table::Fault,
@@ -11,7 +11,7 @@ use crate::{
 
 /// What became of the question.
 pub(super) enum Trunks {
-    Known(Vec<Trunk>),
+    Known(Vec<Line>),
     /// They cannot be read; the calls can. Why, in words.
     Unknown(String),
     NotWanted,
@@ -27,13 +27,13 @@ pub(super) async fn read(client: &mut Client, settings: &Settings) -> Result<Tru
     }
 }
 
-fn trunk(row: &Row) -> Option<Trunk> {
+fn trunk(row: &Row) -> Option<Line> {
     let text = |column| row.text(column).map(|text| String::from_utf8_lossy(text).trim().to_owned());
     of(&text(0)?, &text(1)?, &text(2).unwrap_or_default())
 }
 
 /// A trunk by FreePBX's words for it. `tech` is its own name for the technology, and `channel` what it dials.
-fn of(tech: &str, channel: &str, title: &str) -> Option<Trunk> {
+fn of(tech: &str, channel: &str, title: &str) -> Option<Line> {
     let (technology, device) = match tech.to_ascii_lowercase().as_str() {
         "iax" | "iax2" => ("IAX2".to_owned(), channel),
         // `AMP:PJSIP/$OUTNUM$@provider`: the number that is dialled, and where.
@@ -52,7 +52,7 @@ fn of(tech: &str, channel: &str, title: &str) -> Option<Trunk> {
         return None;
     }
     let title = if title.is_empty() { device } else { title };
-    Some(Trunk { technology, device: device.to_owned(), name: title.to_owned() })
+    Some(Line { technology, device: device.to_owned(), name: title.to_owned() })
 }
 
 #[cfg(test)]

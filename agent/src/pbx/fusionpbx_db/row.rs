@@ -1,7 +1,7 @@
 //! From a row of `v_xml_cdr` to a leg: what FreeSWITCH's words mean.
 //!
 //! A row is one channel, and FusionPBX says in it which way its call went. Call rules tell that by channels, so the row is given
-//! the channels that FreeSWITCH itself would dial: `sofia/gateway/NAME` to the outside, `user/1001` to an extension.
+//! channels of our own: `gateway/NAME` to the outside, `user/1001` to an extension; and the source tells which gateways there are.
 
 use tokio_postgres::SimpleQueryRow;
 
@@ -42,8 +42,12 @@ const WANTED: [&[&str]; 20] = [
 const NEEDED: usize = 5;
 /// A leg that lasted longer than this is a number that went wrong.
 const LONGEST: i64 = 366 * 86_400;
+/// The technology of channels to the outside.
+pub(super) const GATEWAY: &str = "gateway";
 /// The gateway of calls that came in, which no column names.
-const OUTSIDE: &str = "gateway";
+pub(super) const OUTSIDE: &str = "outside";
+/// What tells an Asterisk's channels from each other; names may end with something that looks like it.
+const COUNTER: &str = "-00000000";
 
 /// What a question names.
 #[derive(Default)]
@@ -79,6 +83,14 @@ pub(super) fn number(text: &str) -> Option<i64> {
 
 pub(super) fn make(row: &SimpleQueryRow) -> Found {
     from_cells(&|column| row.get(column).filter(|text| !text.is_empty()))
+}
+
+/// The gateway that a row names.
+pub(super) fn gateway(row: &SimpleQueryRow) -> Option<String> {
+    match Way::of(&|column| row.get(column).filter(|text| !text.is_empty())) {
+        Way::Out(gateway) => Some(gateway.to_owned()),
+        _ => None,
+    }
 }
 
 type Cells<'a> = dyn Fn(usize) -> Option<&'a str> + 'a;
@@ -170,12 +182,12 @@ impl<'a> Way<'a> {
     /// The calling channel and the called one.
     fn channels(&self, cell: &Cells<'_>) -> (String, String) {
         let agent = cell(17).and_then(|agent| agent.split('@').next());
-        let user = |number: &str| format!("user/{number}");
+        let user = |number: &str| format!("user/{number}{COUNTER}");
         let caller = user(cell(11).unwrap_or("?"));
         let called = user(agent.or_else(|| cell(12)).unwrap_or("?"));
         match self {
-            Self::In => (format!("sofia/gateway/{OUTSIDE}"), called),
-            Self::Out(gateway) => (caller, format!("sofia/gateway/{gateway}")),
+            Self::In => (format!("{GATEWAY}/{OUTSIDE}{COUNTER}"), called),
+            Self::Out(gateway) => (caller, format!("{GATEWAY}/{gateway}{COUNTER}")),
             Self::Inside => (caller, called),
         }
     }

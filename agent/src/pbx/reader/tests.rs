@@ -28,6 +28,7 @@ fn show(row: &Row<'_>) -> String {
             out
         }
         Row::Repeat => "repeat".to_owned(),
+        Row::Queue(_) => "a row of a queue log".to_owned(),
         Row::Malformed { bytes, why } => format!("{why}: {}", text(bytes)),
     }
 }

@@ -57,13 +57,12 @@ impl TailError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Trouble {
     /// There is no file.
-    #[error(
-        "{} does not exist. Asterisk makes it with the first call when cdr.conf has a [csv] section; on FreePBX the \
-         call records are in the database instead", .path.display()
-    )]
+    #[error("{} does not exist. {hint}", .path.display())]
     Missing {
         /// The file.
         path: PathBuf,
+        /// When it comes to be there, in words.
+        hint: &'static str,
     },
     /// The rest of a file lies only in a compressed one.
     #[error(

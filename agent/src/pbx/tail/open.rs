@@ -106,7 +106,7 @@ impl OpenFile {
 /// Opens a plain file with one name for reading; absent where there is none.
 ///
 /// Nothing is followed and nothing blocks: a link could point at what must not be read, a pipe would wait for ever.
-pub(super) fn open(path: &Path) -> Result<Option<(File, Metadata)>, TailError> {
+pub(in crate::pbx) fn open(path: &Path) -> Result<Option<(File, Metadata)>, TailError> {
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Ok(file) => file,

@@ -88,6 +88,12 @@ pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
             let occurrence = before.iter().filter(|source| source.names_address()).count();
             return Err(Fault { key: "pbx.source.address", occurrence, problem: loopback::ALLOWED.to_owned() });
         }
+        if let Some(problem) = source.columns_fault() {
+            let has_columns =
+                |source: &&Source| matches!(source, Source::CdrCustom { .. } | Source::FreeswitchCsv { .. });
+            let occurrence = before.iter().filter(has_columns).count();
+            return Err(Fault { key: "pbx.source.columns", occurrence, problem });
+        }
         if let Some(zone) = source.timezone()
             && TimeZoneDatabase::bundled().get(zone).is_err()
         {
@@ -114,6 +120,7 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
         warnings
             .push("pbx.trunks is empty: calls from and to the outside cannot be told from internal ones.".to_owned());
     }
+    warnings.extend(settings.pbx.source.iter().filter_map(Source::columns_warning));
     if settings.quiet() >= Duration::from_secs(u64::from(settings.stats.window.seconds())) {
         warnings.push(
             "pbx.quiet is as long as stats.window or longer: calls enter a later report than their own.".to_owned(),

@@ -71,7 +71,7 @@ fn an_unknown_key_names_the_nearest() {
     wrong(
         "[pbx]\ncolour = 1\n",
         expect![
-            "A/demarc.toml:2:1: pbx.colour: there is no such key; known here are trunks, quiet, outside_line, international, source"
+            "A/demarc.toml:2:1: pbx.colour: there is no such key; known here are trunks, quiet, queue_target, outside_line, international, source"
         ],
     );
 }
@@ -169,6 +169,32 @@ fn sources_are_checked_together() {
             r#"A/demarc.toml:9:1: pbx.source.address: allowed is a port of this machine itself, such as "127.0.0.1:5038", "[::1]:5038" or "localhost:5038": the process that reads call records has no other network"#
         ]],
     );
+}
+
+#[test]
+fn columns_are_checked_where_they_stand() {
+    let source = |kind: &str, columns: &str| {
+        format!("[[pbx.source]]\ntype = \"{kind}\"\npath = \"/{kind}\"\ncolumns = [{columns}]\n")
+    };
+    let good = "\"calldate\",\"duration\",\"disposition\",\"channel\"";
+    wrong(
+        &(source("cdr-custom", good) + &source("freeswitch-csv", "\"uuid\"")),
+        expect![[r#"A/demarc.toml:8:1: pbx.source.columns: a column is missing: "start_stamp" or "start_epoch""#]],
+    );
+    wrong(
+        &source("cdr-custom", "\"src\",\"dts\""),
+        expect![[
+            r#"A/demarc.toml:4:1: pbx.source.columns: "dts" is no column that CDR() has; write "-" for a column to pass over"#
+        ]],
+    );
+    let loaded = read(&source("cdr-custom", good), &[]).unwrap();
+    let said = warnings(&loaded.settings).join("\n");
+    assert!(said.contains("The columns of /cdr-custom do not say dstchannel and lastapp"), "{said}");
+    let stock =
+        "\"caller_id_number\",\"start_stamp\",\"answer_stamp\",\"duration\",\"hangup_cause\",\"uuid\",\"bleg_uuid\"";
+    let loaded = read(&source("freeswitch-csv", stock), &[]).unwrap();
+    let said = warnings(&loaded.settings).join("\n");
+    assert!(said.contains("does not say whom a caller was put through to"), "{said}");
 }
 
 #[test]

@@ -138,6 +138,19 @@ fn what_was_delivered_is_handed_back_until_it_is_forgotten() {
     assert_eq!(bench.store.delivered(feed).unwrap(), [(7, 20)]);
 }
 
+#[test]
+fn what_waits_when_reports_are_discarded_enters_none_later() {
+    let mut bench = bench(2);
+    bench.tell(1, &[1], NOW);
+    bench.store.discard_reporting().unwrap();
+    bench.tell(1, &[2], NOW);
+    bench.release(NOW + PATIENCE);
+    assert_eq!(bench.legs(), 2);
+    let reporting = crate::store::Reporting { length: "1d".parse().unwrap(), open_from: 0 };
+    let quiet = std::time::Duration::from_secs(10);
+    assert_eq!(bench.store.settle(NOW + PATIENCE + 10, quiet, Some(reporting)).unwrap(), 1);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
     /// Three sources tell of a few rows (some of them alike), each missing some, in any order and any portions, while rows are

@@ -17,6 +17,7 @@ use demarc_proto::support::{GrantId, Scope};
 
 use super::{Asker, Running, Stage, Worker};
 use crate::{
+    cgroup::{Cgroup, Home},
     confine::layout,
     gate::entry::{About, LineHash},
     ipc::{Confined, FromSession, RECORDING_FD, SESSION_FD, SessionRefusal, SessionSettings, ToLink, ToSession},
@@ -44,7 +45,7 @@ impl Supervisor {
             match &running.stage {
                 Stage::Entering { asker, .. } => unopened.push((running.session, *asker)),
                 Stage::Starting { worker, asker, .. } => {
-                    worker.process.kill();
+                    worker.kill();
                     unopened.push((running.session, *asker));
                 }
                 Stage::Open { worker } => worker.process.tell(ToSession::End { end }),
@@ -106,8 +107,7 @@ impl Supervisor {
         self.sessions.incarnations += 1;
         let incarnation = self.sessions.incarnations;
         match self.spawn_worker(session, scope, incarnation) {
-            Ok((process, far_end)) => {
-                let worker = Worker { incarnation, process };
+            Ok((worker, far_end)) => {
                 self.sessions.running[place].stage = Stage::Starting { worker, asker, far_end };
             }
             Err(error) => {
@@ -125,7 +125,7 @@ impl Supervisor {
         session: SessionId,
         scope: Scope,
         incarnation: u64,
-    ) -> Result<(Process<ToSession>, OwnedFd), String> {
+    ) -> Result<(Worker, OwnedFd), String> {
         let failed = |what: &str, error: io::Error| format!("{what}: {error}");
         let scratch = self.state.scratch().join(session.to_string());
         DirBuilder::new().mode(0o700).create(&scratch).map_err(|error| failed("its scratch directory", error))?;
@@ -138,8 +138,21 @@ impl Supervisor {
             .map_err(|error| failed("its recording", error))?;
         let (near, far) = UnixStream::pair().map_err(|error| failed("its socket", error))?;
         let given = vec![(near.into(), SESSION_FD), (recording.into(), RECORDING_FD)];
-        let process = Process::start("session", incarnation, &profile, given, self.sessions.events.clone());
-        Ok((process.map_err(|error| failed("its process", error))?, far.into()))
+        let cgroup = self.sessions.home.as_ref().ok().and_then(|home| {
+            let made = home.begin(session);
+            made.inspect_err(|error| tracing::warn!(%session, "a support session gets no cgroup: {error}")).ok()
+        });
+        let entrance =
+            cgroup.as_ref().map(Cgroup::entrance).transpose().map_err(|error| failed("its cgroup", error))?;
+        let events = self.sessions.events.clone();
+        let process = Process::start("session", incarnation, &profile, given, entrance, events);
+        let process = process.map_err(|error| {
+            if let Some(cgroup) = &cgroup {
+                cgroup.remove();
+            }
+            failed("its process", error)
+        })?;
+        Ok((Worker { incarnation, process, cgroup }, far.into()))
     }
 
     /// The worker of a session says something.
@@ -194,6 +207,7 @@ impl Supervisor {
         let hub = self.link_settings.as_ref().map(|(settings, _)| settings.hub.clone()).unwrap_or_default();
         let scratch = self.state.scratch();
         let key = self.sessions.desk.as_ref().ok()?.key.to_pem();
+        let home = self.sessions.home.as_ref().ok().map(Home::in_words);
         let running =
             self.sessions.running.iter().find(|one| one.worker().is_some_and(|one| one.incarnation == incarnation))?;
         let scratch = scratch.join(running.session.to_string());
@@ -209,6 +223,7 @@ impl Supervisor {
             host_certificate,
             authorities: support.authorities,
             confined: confined.clone(),
+            cgroup: running.worker().filter(|worker| worker.cgroup.is_some()).and(home),
             programs,
             scratch,
             shell: support.shell,
@@ -224,10 +239,20 @@ impl Supervisor {
         let is_it = |running: &Running| running.worker().is_some_and(|worker| worker.incarnation == incarnation);
         let Some(place) = self.sessions.running.iter().position(is_it) else { return };
         let running = self.sessions.running.remove(place);
-        self.end_strays();
-        if let Stage::Starting { asker, .. } = running.stage {
-            self.turn_away(asker, SessionRefusal::Failed);
+        if let Some(worker) = running.worker() {
+            worker.end_cgroup();
         }
+        self.end_strays();
+        let worker = match running.stage {
+            Stage::Starting { worker, asker, .. } => {
+                self.turn_away(asker, SessionRefusal::Failed);
+                Some(worker)
+            }
+            Stage::Open { worker } => Some(worker),
+            Stage::Entering { .. } => None,
+        };
+        self.sessions.leaving.extend(worker.and_then(|worker| worker.cgroup));
+        self.sessions.leaving.retain(|cgroup| !cgroup.remove());
         let end = running.end.or(running.report.as_ref().map(|report| report.end)).unwrap_or(End::Died);
         let report = running.report.unwrap_or(SessionReport {
             session: running.session,

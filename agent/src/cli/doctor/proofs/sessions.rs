@@ -5,10 +5,13 @@ use std::{fs, num::NonZeroU16, path::PathBuf};
 use demarc_proto::support::Scope;
 
 use super::{Attempts, Expected, NOBODYS_ADDRESS, Profile, Proof, Stage, prove};
-use crate::confine::{
-    Subject,
-    layout::{self, covers},
-    prove::{Attempt, Reach},
+use crate::{
+    cgroup,
+    confine::{
+        Subject,
+        layout::{self, covers},
+        prove::{Attempt, Reach},
+    },
 };
 
 /// Lets a worker of each kind try, and a shell. A scope that is refused on this machine is no proof and no failure: the
@@ -121,6 +124,9 @@ fn shell(stage: &Stage, attempts: &mut Attempts) {
         ("have a shell write outside of the scratch directory", format!("echo x > '{}/new'", stage.room().display())),
     ] {
         refused(what, Attempt::Shell(script));
+    }
+    if let Some(own) = cgroup::own() {
+        refused("have a shell leave its cgroup", Attempt::Shell(format!("echo $$ > '{}/cgroup.procs'", own.display())));
     }
     let second = PathBuf::from(format!("{scratch}/second"));
     let doctor = i32::try_from(std::process::id()).unwrap_or(0);

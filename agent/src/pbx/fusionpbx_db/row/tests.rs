@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    call::{Call, CallRules, Names, channel::Channel},
+    call::{Call, CallRules, Names, rules::Line},
     settings::Pbx,
 };
 
@@ -17,16 +17,19 @@ fn row(cells: &[(&str, &str)]) -> Record {
     for (name, text) in cells {
         all[place(name)] = Some(*text);
     }
-    from_cells(&|column| all[column]).row.unwrap()
+    from_cells(&|column| all[column]).row.ok().unwrap()
 }
 
 /// Direction, outcome, how long somebody waited and talked.
 fn call(legs: &[Record]) -> String {
-    let rules = CallRules::new(&Pbx::default());
+    let line = |name: &str| Line { technology: GATEWAY.into(), device: name.into(), name: name.into() };
+    let rules = CallRules::knowing(&Pbx::default(), &[line(OUTSIDE), line("provider1"), line(A)]);
     let mut names = Names::default();
     let mut calls = legs.iter().map(|leg| Call::of(&leg.leg(), &rules, &mut names));
     let mut whole = calls.next().unwrap();
-    calls.for_each(|call| drop(whole.merge(&call)));
+    for call in calls {
+        whole.merge(&call);
+    }
     let (direction, outcome) = (whole.direction().as_str(), whole.outcome().as_str());
     format!("{direction} {outcome} {} {}", whole.wait_seconds(), whole.talk_seconds())
 }
@@ -71,7 +74,7 @@ fn a_queue_answers_long_before_an_agent_does() {
     assert_eq!(call(&[row(&waiting)]), "inbound abandoned 60 59");
     let taken = [&waiting[..], &[("cc_queue_answered_epoch", "1795310020"), ("cc_agent", "1004@example.com")]].concat();
     let record = row(&taken);
-    assert_eq!((&record.dstchannel[..], &record.lastdata[..]), (&b"user/1004"[..], &b"sales"[..]));
+    assert_eq!((&record.dstchannel[..], &record.lastdata[..]), (&b"user/1004-00000000"[..], &b"sales"[..]));
     assert_eq!(call(&[record]), "inbound answered 20 40");
 }
 
@@ -99,10 +102,13 @@ fn a_gateway_is_named_by_what_was_dialled() {
         ("last_arg", "{a=b}sofia/gateway/provider1/4915550001"),
         ("caller_id_number", "1001"),
     ]);
-    assert_eq!((&out.channel[..], &out.dstchannel[..]), (&b"user/1001"[..], &b"sofia/gateway/provider1"[..]));
+    assert_eq!(
+        (&out.channel[..], &out.dstchannel[..]),
+        (&b"user/1001-00000000"[..], &b"gateway/provider1-00000000"[..])
+    );
     // FusionPBX names its gateways so.
-    let channel = format!("sofia/gateway/{A}");
-    assert_eq!(CallRules::new(&Pbx::default()).trunk(Channel::parse(channel.as_bytes()).unwrap()), Some(A));
+    let dialled = format!("sofia/gateway/{A}/4915550001");
+    assert_eq!(call(&[row(&[("direction", "outbound"), ("last_arg", &dialled)])]), "outbound failed 60 0");
 }
 
 #[test]

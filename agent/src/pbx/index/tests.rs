@@ -1,0 +1,76 @@
+//! The index finds what the scanner finds.
+
+use proptest::prelude::*;
+
+use super::{
+    super::scanner::{Columns, scan},
+    *,
+};
+
+/// Records up to the first that is folded or does not end: their bytes, where each column ends, and which are plain.
+type Records = Vec<(Vec<u8>, Vec<Vec<u8>>, Vec<bool>)>;
+
+fn shown(fields: &Fields<'_>) -> (Vec<u8>, Vec<Vec<u8>>, Vec<bool>) {
+    let count = fields.count().min(22);
+    let columns = (0..count).map(|column| fields.raw(column).to_vec()).collect();
+    (fields.record().to_vec(), columns, (0..count).map(|column| fields.is_plain(column)).collect())
+}
+
+fn by_scanner(mut text: &[u8]) -> Records {
+    let mut records = Vec::new();
+    let mut columns = Columns::default();
+    while let Some(record) = scan(text, false, &mut columns).filter(|record| !record.folded)
+        && !matches!(text[0], b'\n' | b'\r' | 0)
+    {
+        records.push(shown(&columns.of(&text[..record.length])));
+        text = &text[record.consumed..];
+    }
+    records
+}
+
+fn by_index(text: &[u8], fill: impl Fn(&mut Index, &[u8])) -> Records {
+    let mut index = Index::default();
+    fill(&mut index, text);
+    let mut records = Vec::new();
+    let mut end = 0;
+    while let Some((fields, next)) = index.next(text) {
+        records.push(shown(&fields));
+        assert!(next > end);
+        end = next;
+    }
+    records
+}
+
+proptest! {
+    #[test]
+    fn agrees_with_the_scanner(text in prop::collection::vec(
+        prop_oneof![30 => Just(b'x'), 4 => Just(b'"'), 6 => Just(b','), 2 => Just(b'\n'), 1 => Just(b'\r')], 0..3000)) {
+        let expected = by_scanner(&text);
+        let found = by_index(&text, |index, text| index.fill(text, WINDOW));
+        prop_assert_eq!(&found, &by_index(&text, |index, text| index.fill_with::<Everywhere>(text)));
+        // What the index leaves out is looked at for itself: it may end early, by a block or where columns are too many.
+        prop_assert!(found.len() <= expected.len());
+        for (found, expected) in found.iter().zip(&expected) {
+            if found.1.len() < 22 {
+                prop_assert_eq!(found, expected);
+            } else {
+                prop_assert_eq!(&found.0, &expected.0);
+            }
+        }
+        let length: usize = found.iter().map(|record| record.0.len() + 1).sum();
+        let clean = text.len() - length < 200 || found.len() == expected.len() || text[length..].contains(&b'"')
+            || matches!(text[length], b'\n' | b'\r');
+        prop_assert!(clean, "{} of {}", found.len(), expected.len());
+    }
+}
+
+#[test]
+fn whole_windows_of_plain_records_are_found() {
+    let line = b"\"\",\"1\",\"\"\"A, b\"\" <1>\",2\n";
+    let text = line.repeat(WINDOW / line.len());
+    let found = by_index(&text, |index, text| index.fill(text, WINDOW));
+    assert!(found.len() >= WINDOW / line.len() - 4, "{}", found.len());
+    assert!(found.iter().all(|record| record.2 == [true, true, false, true]));
+    // Nothing but separators.
+    assert_eq!(by_index(&[b','; WINDOW], |index, text| index.fill(text, WINDOW)).len(), 0);
+}
