@@ -14,6 +14,7 @@ test:
 	./deploy/lab/asterisk fetch
 	DEMARC_LAB_SUITE=bullseye ./deploy/lab/asterisk fetch
 	./deploy/lab/tools fetch
+	./deploy/lab/postgres fetch
 	./deploy/lab/openssh fetch
 	./deploy/lab/chromium fetch
 	cargo test --workspace

@@ -6,6 +6,7 @@ pub mod feed;
 pub mod reporting;
 pub mod roster;
 pub mod streams;
+pub mod trunks;
 
 use std::{
     ops::ControlFlow,
@@ -19,6 +20,7 @@ use self::{
     feed::{Feed, FeedError},
     reporting::Reporting,
     streams::Streams,
+    trunks::KnownTrunks,
 };
 use crate::{
     call::CallRules,
@@ -84,6 +86,7 @@ pub async fn run(channel: CollectorChannel, taker: Option<Taker>, machine_zone: 
 struct Collector {
     settings: CollectorSettings,
     rules: CallRules,
+    trunks: KnownTrunks,
     machine_zone: Zone,
     store: Store,
     reporting: Reporting,
@@ -123,7 +126,8 @@ impl Collector {
         let reporting = Reporting::open(&mut store, ledger, outbox, &settings, recovered.is_some(), now())?;
         let connections = Connections::new(taker);
         let mut collector = Self {
-            rules: CallRules::new(&settings.pbx),
+            rules: CallRules::default(),
+            trunks: KnownTrunks::default(),
             machine_zone,
             store,
             reporting,
@@ -145,7 +149,10 @@ impl Collector {
     fn open_feeds(&mut self) -> anyhow::Result<()> {
         self.feeds.clear();
         self.streams = Streams::new(self.connections.connector());
-        for member in roster::enlist(&self.settings.pbx, &mut self.store, now())? {
+        let members = roster::enlist(&self.settings.pbx, &mut self.store, now())?;
+        self.trunks = KnownTrunks::of(&self.settings.pbx, &self.store)?;
+        self.rules = self.trunks.rules(&self.settings.pbx);
+        for member in members {
             let zone = match member.source().timezone() {
                 Some(name) => Zone::load(Some(name))?,
                 None => self.machine_zone.clone(),
@@ -178,7 +185,10 @@ impl Collector {
                     None => return Ok(Ended::InOrder),
                 },
                 asked = self.connections.next() => self.sender.send(&self.connections.ask(asked)).await?,
-                said = self.streams.next() => self.hear(said),
+                said = self.streams.next() => match said {
+                    (_, Said::CameLater) => return Ok(Ended::NeedsFreshRules),
+                    said => self.hear(said),
+                },
                 () = self.watch.changed() => {}
                 () = tokio::time::sleep(wait) => {}
             }
@@ -189,6 +199,10 @@ impl Collector {
     fn read_portions(&mut self) -> Result<bool, NotReachable> {
         let mut more = false;
         self.troubles.sources = None;
+        if self.trunks.are_awaited() {
+            // Which calls of a file come from outside is not known before the phone system has told of its trunks.
+            return Ok(false);
+        }
         let reportable_from = self.reporting.reportable_from(now());
         for feed in &mut self.feeds {
             match feed.pump(&mut self.store, &self.rules, reportable_from) {
@@ -210,9 +224,15 @@ impl Collector {
     }
 
     /// Takes in what a source says that is no followed file.
-    fn hear(&mut self, said: (usize, Said)) {
+    fn hear(&mut self, (source, said): (usize, Said)) {
+        let Some(name) = self.streams.name(source) else { return };
+        match self.trunks.hear(&name, &said, &mut self.store) {
+            Ok(false) => {}
+            Ok(true) => self.rules = self.trunks.rules(&self.settings.pbx),
+            Err(error) => self.troubles.streams = Some(error.to_string()),
+        }
         let reportable_from = self.reporting.reportable_from(now());
-        match self.streams.take(said, &mut self.store, &self.rules, reportable_from) {
+        match self.streams.take((source, said), &mut self.store, &self.rules, reportable_from) {
             Ok(changed) => {
                 self.stale |= changed || self.troubles.streams.take().is_some();
             }
@@ -293,7 +313,6 @@ impl Collector {
         self.settings = settings;
         self.stale = true;
         if pbx_changed {
-            self.rules = CallRules::new(&self.settings.pbx);
             self.watch = Watch::new(&paths(&self.settings));
             self.open_feeds()?;
         }

@@ -7,13 +7,18 @@
 pub mod ami;
 pub mod asterisk_csv;
 mod blocks;
+pub mod cdr_sqlite;
 pub mod columns;
 pub mod connector;
 pub mod format;
+pub mod freepbx_db;
 pub mod freeswitch;
+pub mod fusionpbx_db;
 mod index;
 pub mod leg;
+pub mod local_tls;
 mod moment;
+pub mod mysql;
 pub mod position;
 pub mod queue_log;
 pub mod reader;
@@ -23,6 +28,7 @@ pub mod source;
 pub mod split;
 pub mod stream;
 pub mod stretch;
+pub mod table;
 pub mod tail;
 pub mod uniqueid;
 pub mod wall;
@@ -39,3 +45,9 @@ pub use stream::{Outlet, Portion, Rows, Said};
 pub use tail::{Progress, Tail, TailError};
 pub use watch::Watch;
 pub use zone::{Zone, ZoneError};
+
+/// Seconds since 1970 in UTC. A clock before 1970 counts as 1970.
+fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+}

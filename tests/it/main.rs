@@ -11,6 +11,8 @@ mod confinement;
 mod controls;
 mod escape;
 mod exactly_once;
+mod freepbx;
+mod fusionpbx;
 mod hostile_agent;
 mod hostile_hub;
 mod hostile_relay;

@@ -51,7 +51,7 @@ fn custom() -> String {
 fn custom_columns_count_as_the_same_records_of_cdr_csv() {
     for name in data::CUSTOM_FILES {
         let mut oracle = Oracle::new(&data::TRUNKS);
-        oracle.read(&data::custom_as_21(name));
+        oracle.read(&data::custom_as_21(&data::file(name)));
         let mut site = site("", &custom());
         site.start();
         let bytes = fs::read(data::file(name)).unwrap();

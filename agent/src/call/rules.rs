@@ -5,6 +5,23 @@ use demarc_proto::report::Destination;
 use super::{channel::Channel, name::NameId};
 use crate::settings::Pbx;
 
+/// A line to the outside, as the phone system itself tells of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Line {
+    /// The technology of its channels.
+    pub technology: String,
+    /// Their device.
+    pub device: String,
+    /// The name under which it is counted.
+    pub name: String,
+}
+
+impl std::fmt::Debug for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Line")
+    }
+}
+
 /// How to tell a trunk from an extension, and home from abroad.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallRules {
@@ -40,8 +57,20 @@ impl std::fmt::Debug for TrunkRule {
 impl CallRules {
     /// The rules that the settings give.
     pub fn new(pbx: &Pbx) -> Self {
-        let mut trunks: Vec<_> =
-            pbx.trunks.iter().filter(|name| !name.trim().is_empty()).map(|name| TrunkRule::new(name.trim())).collect();
+        Self::knowing(pbx, [])
+    }
+
+    /// The rules that the settings give, with the lines that the phone system has told of.
+    pub fn knowing<'a>(pbx: &Pbx, lines: impl IntoIterator<Item = &'a Line>) -> Self {
+        let named = pbx.trunks.iter().filter(|name| !name.trim().is_empty()).map(|name| TrunkRule::new(name.trim()));
+        let mut trunks: Vec<_> = named.collect();
+        for line in lines {
+            let rule = TrunkRule::of(line);
+            // The owner's own name for it comes first.
+            if !trunks.iter().any(|other| other.covers(&rule)) {
+                trunks.push(rule);
+            }
+        }
         // `PJSIP/provider1` says more than `provider1`, so it is asked first.
         trunks.sort_by_key(|rule| rule.technology.is_none());
         let international = pbx.international.iter().filter(|prefix| !prefix.is_empty());
@@ -85,6 +114,24 @@ impl TrunkRule {
         }
     }
 
+    fn of(line: &Line) -> Self {
+        Self {
+            trunk: Trunk { name: line.name.as_str().into(), id: NameId::of(line.name.as_bytes()) },
+            technology: Some(line.technology.as_bytes().into()),
+            device: line.device.as_bytes().into(),
+        }
+    }
+
+    /// Whether it holds for every channel that the other holds for.
+    fn covers(&self, other: &Self) -> bool {
+        self.device == other.device
+            && match (&self.technology, &other.technology) {
+                (None, _) => true,
+                (Some(this), Some(that)) => this.eq_ignore_ascii_case(that),
+                (Some(_), None) => false,
+            }
+    }
+
     fn holds(&self, channel: Channel<'_>) -> bool {
         *self.device == *channel.device
             && self.technology.as_ref().is_none_or(|technology| technology.eq_ignore_ascii_case(channel.technology))
@@ -120,6 +167,18 @@ mod tests {
         assert_eq!(trunk(&rules, "DAHDI/i1/5551234-3"), Some("DAHDI/i1"));
         assert_eq!(trunk(&rules, "Local/special-0000002a;1"), None, "a Local half is never a trunk");
         assert_eq!(trunk(&rules, ""), None);
+    }
+
+    #[test]
+    fn the_owners_name_for_a_line_comes_before_the_phone_systems() {
+        let pbx = Pbx { trunks: vec!["provider1".into()], ..Pbx::default() };
+        let line =
+            |device: &str, name: &str| Line { technology: "PJSIP".into(), device: device.into(), name: name.into() };
+        let lines = [line("provider1", "Acme"), line("gw-2", "Other")];
+        let rules = CallRules::knowing(&pbx, &lines);
+        assert_eq!(trunk(&rules, "PJSIP/provider1-0000002a"), Some("provider1"));
+        assert_eq!(trunk(&rules, "PJSIP/gw-2-0000002a"), Some("Other"));
+        assert_eq!(trunk(&rules, "SIP/gw-2-0000002a"), None, "another technology");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use clap::Args;
 
 use crate::{
     call::{CallRules, QUARTER},
+    collector::trunks::KnownTrunks,
     import::{self, Input, Summary, progress::Display},
     local_report::ReportZone,
     pbx::Zone,
@@ -58,7 +59,7 @@ pub fn run(args: &ImportArgs, settings: &Settings) -> anyhow::Result<()> {
     state.create()?;
     super::confine_command(settings)?;
     let mut store = Store::open(&state)?;
-    let rules = CallRules::new(&settings.pbx);
+    let rules = KnownTrunks::of(&settings.pbx, &store)?.rules(&settings.pbx);
     let display = Display::new(inputs.iter().map(Input::length).sum());
     let mut summary = Summary::default();
     for (input, zone) in inputs.into_iter().zip(zones) {

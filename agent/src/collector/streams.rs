@@ -37,6 +37,7 @@ struct Stream {
     task: Option<JoinHandle<()>>,
     begin_at: Instant,
     trouble: Option<String>,
+    advice: Option<String>,
     /// How the PBX is, where the source can ask it.
     facts: Option<Facts>,
 }
@@ -59,7 +60,7 @@ impl Streams {
     /// Adds a source.
     pub fn add(&mut self, member: Member, zone: Zone) {
         let begin_at = Instant::now();
-        self.streams.push(Stream { member, zone, task: None, begin_at, trouble: None, facts: None });
+        self.streams.push(Stream { member, zone, task: None, begin_at, trouble: None, advice: None, facts: None });
     }
 
     /// Starts the tasks that do not run and are due. Says how long none will be.
@@ -103,6 +104,12 @@ impl Streams {
         }
     }
 
+    /// The name of the source that said something; none for one that is no longer configured, whose task may
+    /// have said a last word.
+    pub fn name(&self, source: usize) -> Option<String> {
+        self.streams.get(source).map(|stream| stream.member.source().name())
+    }
+
     /// Takes in what one of them said; says whether anything came of it.
     ///
     /// # Errors
@@ -114,7 +121,6 @@ impl Streams {
         rules: &CallRules,
         reportable_from: u64,
     ) -> Result<bool, StoreError> {
-        // The task of a source that is no longer configured may have said a last word.
         let Some(stream) = self.streams.get_mut(index) else { return Ok(false) };
         match said {
             Said::Trouble(trouble) => {
@@ -122,6 +128,13 @@ impl Streams {
                 stream.trouble = trouble;
                 Ok(changed)
             }
+            Said::Advice(advice) => {
+                let changed = stream.advice != advice;
+                stream.advice = advice;
+                Ok(changed)
+            }
+            // These concern the whole collector.
+            Said::Trunks(_) | Said::CameLater => Ok(false),
             Said::Live(facts) => {
                 let changed = stream.facts.as_ref() != Some(&facts);
                 let calls = facts.active_calls;
@@ -212,7 +225,7 @@ impl Stream {
             duplicates: counts.duplicates,
             last_read: counts.last_read,
             trouble: self.trouble.clone(),
-            advice: self.member.advice(counts.rows, counts.unlinked),
+            advice: self.member.advice(counts.rows, counts.unlinked).or_else(|| self.advice.clone()),
             ..status
         }
     }

@@ -102,6 +102,7 @@ pub fn supervisor(ground: &Ground, settings: &Settings, config: &Path) -> Profil
     grants.extend(ZONES.iter().map(|path| Grant::new(path, Access::Read)));
     grants.extend(resolver(true));
     grants.extend(session::supervisors(ground, settings));
+    grants.extend(sockets(settings));
     for (file, what) in files_replaced_by_rename(settings, config) {
         let Some(directory) = file.parent() else { continue };
         let real = fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
@@ -146,6 +147,7 @@ pub fn collector(ground: &Ground, settings: &Settings) -> Profile {
             source => grants.extend(source.path().into_iter().flat_map(|path| records(path, ground, settings))),
         }
     }
+    grants.extend(sockets(settings));
     let mut profile = profile(Subject::Collector, ground, settings, grants, gaps);
     profile.forbidden = forbidden_to_roles(ground, &state);
     profile.forbidden.push(state.link().join(LINK_KEY));
@@ -274,6 +276,12 @@ fn records(file: &Path, ground: &Ground, settings: &Settings) -> Vec<Grant> {
     let mut grants = named_like(file, Access::Read);
     grants.push(Grant::new(real, Access::List));
     grants
+}
+
+/// The directories with the sockets of servers that sources reach by one: a server that starts anew makes its socket anew.
+fn sockets(settings: &Settings) -> impl Iterator<Item = Grant> {
+    let directories = settings.pbx.source.iter().filter_map(Source::socket_directory);
+    directories.map(|directory| Grant::new(directory, Access::Connect))
 }
 
 /// What the collector needs to read a directory of call records, however many there are: the directory.

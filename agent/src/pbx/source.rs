@@ -4,13 +4,16 @@ use tokio::task::JoinHandle;
 
 use super::{
     ami::task::{self as ami, Place},
+    cdr_sqlite,
     columns::{ColumnReader, Mapping},
     connector::Connector,
     format::Format,
+    freepbx_db,
     freeswitch::{
         directory,
         template::{Template, TemplateReader},
     },
+    fusionpbx_db,
     queue_log::QueueLogReader,
     reader::RowReader,
     stream::Outlet,
@@ -58,6 +61,17 @@ pub fn begin(
         }
         Source::FreeswitchJson { path, outside_profiles } => {
             Some(tokio::spawn(directory::follow(path.clone(), outside_profiles.clone(), zone, start, outlet)))
+        }
+        Source::FreepbxDb { .. } => {
+            let settings = freepbx_db::Settings::of(source)?;
+            Some(tokio::spawn(freepbx_db::follow(settings, zone, start, connector.clone(), outlet)))
+        }
+        Source::FusionpbxDb { .. } => {
+            let settings = fusionpbx_db::Settings::of(source)?;
+            Some(tokio::spawn(fusionpbx_db::follow(settings, start, connector.clone(), outlet)))
+        }
+        Source::CdrSqlite { path, table, .. } => {
+            Some(tokio::spawn(cdr_sqlite::follow(path.clone(), table.clone(), zone, start, outlet)))
         }
         _ => None,
     }

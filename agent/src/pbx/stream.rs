@@ -6,6 +6,7 @@
 use tokio::sync::{mpsc, oneshot};
 
 use super::{ami::Facts, record::Entry};
+use crate::call::rules::Line;
 
 /// What a source says.
 pub enum Said {
@@ -13,6 +14,12 @@ pub enum Said {
     Portion(Portion),
     /// What is wrong and what the owner can do, in words; nothing where all is well.
     Trouble(Option<String>),
+    /// What works and could be better, in words.
+    Advice(Option<String>),
+    /// A file that this process may not open came to its place since it was confined: another one could.
+    CameLater,
+    /// The trunks of the phone system, all of them.
+    Trunks(Vec<Line>),
     /// How the PBX is right now.
     Live(Facts),
 }
@@ -69,13 +76,17 @@ impl Outlet {
 
     /// Says how the PBX is right now.
     pub async fn live(&self, facts: Facts) {
-        // As below.
-        let _ = self.sender.send((self.source, Said::Live(facts))).await;
+        self.say(Said::Live(facts)).await;
     }
 
     /// Says what is wrong, or that nothing is any more.
     pub async fn trouble(&self, trouble: Option<String>) {
+        self.say(Said::Trouble(trouble)).await;
+    }
+
+    /// Says anything that needs no answer.
+    pub async fn say(&self, said: Said) {
         // The collector that is gone shows no status either.
-        let _ = self.sender.send((self.source, Said::Trouble(trouble))).await;
+        let _ = self.sender.send((self.source, said)).await;
     }
 }

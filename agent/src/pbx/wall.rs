@@ -24,6 +24,13 @@ impl DateCache {
     }
 }
 
+/// The text of such a time, given in seconds since 1970 as if the wall clock ran on UTC.
+pub fn text(seconds: i64) -> String {
+    // What cannot be written as a date lies before or behind all of them.
+    let time = jiff::Timestamp::from_second(seconds.clamp(0, 253_402_207_200)).unwrap_or_default();
+    time.strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
 /// The three numbers of `01:00:41`, all eight bytes at once.
 #[inline(always)]
 fn clock_time(text: [u8; 8]) -> Option<(i64, i64, i64)> {
@@ -108,6 +115,7 @@ mod tests {
             for seconds in [seconds, (seconds + next).max(0)] {
                 let time = jiff::Timestamp::from_second(seconds).unwrap().to_zoned(jiff::tz::TimeZone::UTC);
                 prop_assert_eq!(dates.parse(time.strftime("%Y-%m-%d %T").to_string().as_bytes()), Some(seconds));
+                prop_assert_eq!(dates.parse(text(seconds).as_bytes()), Some(seconds));
             }
         }
     }

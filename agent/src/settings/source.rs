@@ -264,6 +264,26 @@ impl Source {
         }
     }
 
+    /// The directory of the server's unix socket, where it is reached by one.
+    pub fn socket_directory(&self) -> Option<&Path> {
+        let (address, is_directory) = match self {
+            Self::FreepbxDb { address, .. } => (address, false),
+            Self::FusionpbxDb { address, .. } => (address, true),
+            _ => return None,
+        };
+        let path = Some(Path::new(address)).filter(|path| path.is_absolute())?;
+        if is_directory { Some(path) } else { path.parent() }
+    }
+
+    /// Whether it tells which channels are trunks.
+    pub fn tells_of_trunks(&self) -> bool {
+        match self {
+            Self::FreepbxDb { trunks, .. } => !trunks.is_empty(),
+            Self::FusionpbxDb { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Whether it tells of calls; a queue log tells of queues.
     pub fn tells_of_calls(&self) -> bool {
         !matches!(self, Self::QueueLog { .. })

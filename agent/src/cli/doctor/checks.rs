@@ -35,7 +35,7 @@ const ENDS_SOON: u64 = 14 * 86_400;
 pub(super) fn all(loaded: &Loaded, state: &StateDir, ground: &Ground) -> Vec<Check> {
     let mut checks = vec![check("config", State::Good, "The config file and the environment can be used.")];
     checks.extend(load::warnings(&loaded.settings).into_iter().map(|warning| check("config", State::Warning, warning)));
-    checks.push(daemon(state));
+    checks.extend(daemon(state));
     checks.extend(directories(state));
     checks.push(space(state));
     checks.extend(enrollment(loaded, state));
@@ -51,16 +51,22 @@ fn check(what: &'static str, state: State, detail: impl Into<String>) -> Check {
     Check { what, state, detail: detail.into() }
 }
 
-fn daemon(state: &StateDir) -> Check {
-    match client::ask(&state.control_socket(), Request::Status) {
-        Ok(Answer::Status(status)) => match status.config_error {
-            None => check("daemon", State::Good, "demarc is running."),
-            Some(error) => check("daemon", State::Bad, format!("demarc runs with older settings: {error}")),
-        },
-        Ok(_) => check("daemon", State::Bad, "demarc is running and does not say how it is."),
-        Err(client::AskError::NotRunning) => check("daemon", State::Warning, "demarc is not running."),
-        Err(error) => check("daemon", State::Bad, error.to_string()),
+fn daemon(state: &StateDir) -> Vec<Check> {
+    let status = match client::ask(&state.control_socket(), Request::Status) {
+        Ok(Answer::Status(status)) => status,
+        Ok(_) => return vec![check("daemon", State::Bad, "demarc is running and does not say how it is.")],
+        Err(client::AskError::NotRunning) => return vec![check("daemon", State::Warning, "demarc is not running.")],
+        Err(error) => return vec![check("daemon", State::Bad, error.to_string())],
+    };
+    let mut checks = vec![match &status.config_error {
+        None => check("daemon", State::Good, "demarc is running."),
+        Some(error) => check("daemon", State::Bad, format!("demarc runs with older settings: {error}")),
+    }];
+    for source in status.collected.iter().flat_map(|collected| &collected.sources) {
+        let words = source.trouble.iter().chain(&source.advice);
+        checks.extend(words.map(|words| check("source", State::Warning, format!("{}: {words}", source.name))));
     }
+    checks
 }
 
 fn directories(state: &StateDir) -> Vec<Check> {

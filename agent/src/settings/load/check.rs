@@ -116,7 +116,7 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
     }
     if settings.pbx.source.is_empty() {
         warnings.push("No [[pbx.source]] is set: no call is counted.".to_owned());
-    } else if settings.pbx.trunks.is_empty() {
+    } else if settings.pbx.trunks.is_empty() && !settings.pbx.source.iter().any(Source::tells_of_trunks) {
         warnings
             .push("pbx.trunks is empty: calls from and to the outside cannot be told from internal ones.".to_owned());
     }
