@@ -56,7 +56,7 @@ use self::{
     told::{Told, Verdict},
 };
 use crate::{
-    call::{CallRules, Identity},
+    call::CallRules,
     pbx::{Leg, MalformedReason, Position, queue_log::QueueRow},
 };
 
@@ -169,14 +169,13 @@ impl Batch<'_> {
     /// Takes in a leg. If its call ends before `reportable_from` (seconds since 1970 in UTC), no report counts it.
     pub fn leg(&mut self, leg: &Leg<'_>, reportable_from: u64) {
         let Some(via) = self.via else { return self.pending.leg(leg, self.rules, reportable_from) };
-        let identity = Identity::of(leg);
-        match self.told.judge(self.store, &via, identity, leg.end) {
+        match self.told.judge(self.store, &via, leg) {
             Ok(Verdict::Count) => self.pending.leg(leg, self.rules, reportable_from),
             Ok(Verdict::Pass) => self.pending.told(),
             Ok(Verdict::Hold { due, ordinal }) => {
                 self.pending.told();
                 let row = self.pending.call_of(leg, self.rules);
-                self.told.hold(&via, due, ordinal, identity, row, reportable_from);
+                self.told.hold(&via, (due, ordinal), leg, row, reportable_from);
             }
             Err(error) => self.failed = Some(error),
         }

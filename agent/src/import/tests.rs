@@ -300,6 +300,6 @@ fn the_summary_is_what_scripts_expect() {
     summary.add(FileOutcome { rows: 3, legs: 2, malformed: 1, calls: 2, ..FileOutcome::new(Path::new("a.csv")) });
     assert_eq!(
         summary.to_json(),
-        r#"{"files":[{"path":"a.csv","rows":3,"legs":2,"malformed":1,"duplicates":0,"already_read":false}],"calls":2}"#
+        r#"{"files":[{"path":"a.csv","rows":3,"legs":2,"malformed":1,"duplicates":0,"left":0,"already_read":false}],"calls":2}"#
     );
 }

@@ -101,16 +101,18 @@ const STEPS: &[&str] = &[
         feed INTEGER NOT NULL, row INTEGER NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (feed, row)
     ) WITHOUT ROWID;
 
-    -- How often each source has told of rows of an identity; as source 0, how often they were counted.
+    -- What each source has told of rows of an identity: those without a name by their number, others by their names, eight
+    -- bytes each. As source 0, what was counted of them.
     CREATE TABLE sighting (
-        identity INTEGER NOT NULL, feed INTEGER NOT NULL, times INTEGER NOT NULL, at INTEGER NOT NULL,
+        identity INTEGER NOT NULL, feed INTEGER NOT NULL, nameless INTEGER NOT NULL, names BLOB NOT NULL,
+        at INTEGER NOT NULL,
         PRIMARY KEY (identity, feed)
     ) WITHOUT ROWID;
 
     -- Rows of witnesses that wait for a better source to tell of them.
     CREATE TABLE held (
         id INTEGER PRIMARY KEY, due INTEGER NOT NULL, identity INTEGER NOT NULL, feed INTEGER NOT NULL,
-        ordinal INTEGER NOT NULL, key BLOB, state BLOB NOT NULL, not_before INTEGER NOT NULL
+        row INTEGER, ordinal INTEGER NOT NULL, key BLOB, state BLOB NOT NULL, not_before INTEGER NOT NULL
     );
     CREATE INDEX held_by_due ON held (due);
 ",

@@ -1,21 +1,29 @@
 //! What sources have told of: so that a row counts once, however many of them tell of it.
 //!
-//! For each identity of a row the store knows how often each source has told of it and how often it was counted. The n-th
-//! telling counts where fewer than n were counted, whoever told of those: what is counted is the union of what the sources
-//! say. The first source counts at once. What a witness says first waits for a while, since the first source knows more
+//! For each identity of a row the store knows what each source has told of and what was counted: rows that have a name by it,
+//! others by their number (`sighting`). What is counted is the union of what the sources say. The first source counts at once. What a witness says first waits for a while, since the first source knows more
 //! (which call a row belongs to), and counts by the witness's word only if nobody else tells of it.
+
+mod sighting;
+
+use std::{collections::hash_map::Entry, num::NonZeroU64};
 
 use rusqlite::{OptionalExtension, Transaction};
 use rustc_hash::FxHashMap;
 
+use self::sighting::{Sighting, Telling};
 use super::{
     Store, StoreError,
     commit::sql,
     error::{Fault, damaged},
     feeds::LOOK_BACK,
     pending::RowCounts,
+    tally::number,
 };
-use crate::call::{Call, CallKey, CallRules, Identity};
+use crate::{
+    call::{Call, CallKey, CallRules, Identity, Ids},
+    pbx::Leg,
+};
 
 /// How long sightings are kept where several sources tell of calls: one of them may be out of order for so long and then
 /// tell of everything at once.
@@ -57,9 +65,9 @@ pub enum Standing {
 /// What a batch adds to what sources have told of.
 #[derive(Default)]
 pub(super) struct Told {
-    /// How often each source told of rows of an identity, and [`COUNTED`] how often they were counted; with the end of
-    /// the row that was told of last.
-    times: FxHashMap<(Identity, i64), (i64, i64)>,
+    /// What each source told of rows of an identity, and as [`COUNTED`] what was counted of them; with the end of the row that
+    /// was told of last.
+    sightings: FxHashMap<(Identity, i64), (Sighting, i64)>,
     held: Vec<Held>,
     /// Ids of held rows that the batch has decided about.
     decided: Vec<i64>,
@@ -75,7 +83,8 @@ struct Held {
     due: i64,
     identity: Identity,
     feed: i64,
-    ordinal: i64,
+    row: Option<NonZeroU64>,
+    ordinal: u64,
     key: Option<CallKey>,
     call: Call,
     not_before: u64,
@@ -104,18 +113,13 @@ pub(super) enum Verdict {
     /// Nothing: it was counted, or it is not this source's to tell.
     Pass,
     /// Keep it until then; it is the n-th of its identity from this source.
-    Hold { due: i64, ordinal: i64 },
+    Hold { due: i64, ordinal: u64 },
 }
 
 impl Told {
-    /// Decides about a row that ended at `end`.
-    pub(super) fn judge(
-        &mut self,
-        store: &Store,
-        via: &Via,
-        identity: Identity,
-        end: i64,
-    ) -> Result<Verdict, StoreError> {
+    /// Decides about a row.
+    pub(super) fn judge(&mut self, store: &Store, via: &Via, leg: &Leg<'_>) -> Result<Verdict, StoreError> {
+        let end = leg.end;
         let verdicts = self.verdicts.entry(via.feed).or_default();
         if end < via.since {
             verdicts.left += 1;
@@ -132,44 +136,53 @@ impl Told {
             }
             _ => {}
         }
-        let ordinal = self.bump(store, identity, via.feed, end)?;
-        let counted = self.times(store, identity, COUNTED)?;
-        if ordinal <= counted {
-            self.verdicts.entry(via.feed).or_default().confirmed += 1;
-            return Ok(Verdict::Pass);
+        let (identity, row) = (Identity::of(leg), Ids::of(leg).row);
+        let counted = self.load(store, identity, COUNTED)?.clone();
+        let told = self.load(store, identity, via.feed)?.tell(row, &counted);
+        self.touch(identity, via.feed, end);
+        match (told, via.standing) {
+            // The call knows its rows, and counts this one as read twice.
+            (Telling::Again, Standing::Alone | Standing::First) => Ok(Verdict::Count),
+            (Telling::Again | Telling::Known, _) => {
+                self.verdicts.entry(via.feed).or_default().confirmed += 1;
+                Ok(Verdict::Pass)
+            }
+            (Telling::New(ordinal), Standing::Witness { patience }) => {
+                Ok(Verdict::Hold { due: now.saturating_add(sql(patience)), ordinal })
+            }
+            (Telling::New(_), _) => {
+                self.load(store, identity, COUNTED)?.count(row);
+                self.touch(identity, COUNTED, end);
+                Ok(Verdict::Count)
+            }
         }
-        if let Standing::Witness { patience } = via.standing {
-            return Ok(Verdict::Hold { due: now.saturating_add(sql(patience)), ordinal });
-        }
-        self.bump(store, identity, COUNTED, end)?;
-        Ok(Verdict::Count)
     }
 
     /// Keeps a row that waits.
     pub(super) fn hold(
         &mut self,
         via: &Via,
-        due: i64,
-        ordinal: i64,
-        identity: Identity,
-        row: (Option<CallKey>, Call),
+        (due, ordinal): (i64, u64),
+        leg: &Leg<'_>,
+        (key, call): (Option<CallKey>, Call),
         not_before: u64,
     ) {
-        let (key, call) = row;
-        self.held.push(Held { due, identity, feed: via.feed, ordinal, key, call, not_before });
+        let (identity, row) = (Identity::of(leg), Ids::of(leg).row);
+        self.held.push(Held { due, identity, feed: via.feed, row, ordinal, key, call, not_before });
     }
 
     /// Decides about a held row whose time has come: whether it counts by the witness's word.
     fn release(&mut self, store: &Store, due: &Due) -> Result<bool, StoreError> {
         self.decided.push(due.id);
-        let counts = due.ordinal > self.times(store, due.identity, COUNTED)?;
-        let verdicts = self.verdicts.entry(due.feed).or_default();
+        let counted = self.load(store, due.identity, COUNTED)?;
+        let counts = counted.lacks(due.row, due.ordinal);
         if counts {
-            verdicts.rescued += 1;
-            self.bump(store, due.identity, COUNTED, due.call.end())?;
-        } else {
-            verdicts.confirmed += 1;
+            counted.count(due.row);
+            self.touch(due.identity, COUNTED, due.call.end());
         }
+        let verdicts = self.verdicts.entry(due.feed).or_default();
+        verdicts.rescued += u64::from(counts);
+        verdicts.confirmed += u64::from(!counts);
         Ok(counts)
     }
 
@@ -190,30 +203,33 @@ impl Told {
         }
     }
 
-    fn times(&self, store: &Store, identity: Identity, feed: i64) -> Result<i64, StoreError> {
-        match self.times.get(&(identity, feed)) {
-            Some((times, _)) => Ok(*times),
-            None => store.sightings(identity, feed),
+    fn load(&mut self, store: &Store, identity: Identity, feed: i64) -> Result<&mut Sighting, StoreError> {
+        match self.sightings.entry((identity, feed)) {
+            Entry::Occupied(known) => Ok(&mut known.into_mut().0),
+            Entry::Vacant(place) => Ok(&mut place.insert((store.sighting(identity, feed)?, i64::MIN)).0),
         }
     }
 
-    fn bump(&mut self, store: &Store, identity: Identity, feed: i64, end: i64) -> Result<i64, StoreError> {
-        let times = self.times(store, identity, feed)? + 1;
-        self.times.insert((identity, feed), (times, end));
-        Ok(times)
+    /// What was loaded has changed, by a row that ended then.
+    fn touch(&mut self, identity: Identity, feed: i64, end: i64) {
+        if let Some((_, at)) = self.sightings.get_mut(&(identity, feed)) {
+            *at = end.max(*at);
+        }
     }
 
     /// Writes everything.
     pub(super) fn write(&self, transaction: &Transaction<'_>, now: i64) -> Result<(), Fault> {
         self.write_sightings(transaction)?;
         let mut hold = transaction.prepare_cached(
-            "INSERT INTO held (due, identity, feed, ordinal, key, state, not_before) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO held (due, identity, feed, row, ordinal, key, state, not_before)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?;
         for held in &self.held {
             let key = held.key.as_ref().map(CallKey::as_bytes);
             let state = held.call.to_bytes();
             let identity = held.identity.as_i64();
-            hold.execute((held.due, identity, held.feed, held.ordinal, key, state, sql(held.not_before)))?;
+            let (row, ordinal) = (held.row.map(|row| row.get() as i64), sql(held.ordinal));
+            hold.execute((held.due, identity, held.feed, row, ordinal, key, state, sql(held.not_before)))?;
         }
         for id in &self.decided {
             transaction.prepare_cached("DELETE FROM held WHERE id = ?1")?.execute([id])?;
@@ -257,11 +273,12 @@ impl Told {
 
     fn write_sightings(&self, transaction: &Transaction<'_>) -> Result<(), Fault> {
         let mut write = transaction.prepare_cached(
-            "INSERT INTO sighting (identity, feed, times, at) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT DO UPDATE SET times = excluded.times, at = max(at, excluded.at)",
+            "INSERT INTO sighting (identity, feed, nameless, names, at) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT DO UPDATE SET nameless = excluded.nameless, names = excluded.names, at = max(at, excluded.at)",
         )?;
-        for ((identity, feed), (times, end)) in &self.times {
-            write.execute((identity.as_i64(), feed, times, end))?;
+        let changed = self.sightings.iter().filter(|(_, (_, at))| *at > i64::MIN);
+        for ((identity, feed), (sighting, at)) in changed {
+            write.execute((identity.as_i64(), feed, sql(sighting.nameless), sighting.names_to_bytes(), at))?;
         }
         Ok(())
     }
@@ -272,7 +289,8 @@ struct Due {
     id: i64,
     identity: Identity,
     feed: i64,
-    ordinal: i64,
+    row: Option<NonZeroU64>,
+    ordinal: u64,
     key: Option<CallKey>,
     call: Call,
     not_before: u64,
@@ -282,10 +300,16 @@ struct Due {
 const PORTION: i64 = 4096;
 
 impl Store {
-    fn sightings(&self, identity: Identity, feed: i64) -> Result<i64, StoreError> {
+    fn sighting(&self, identity: Identity, feed: i64) -> Result<Sighting, StoreError> {
         self.connection
-            .prepare_cached("SELECT times FROM sighting WHERE identity = ?1 AND feed = ?2")
-            .and_then(|mut statement| statement.query_row((identity.as_i64(), feed), |row| row.get(0)).optional())
+            .prepare_cached("SELECT nameless, names FROM sighting WHERE identity = ?1 AND feed = ?2")
+            .and_then(|mut statement| {
+                statement
+                    .query_row((identity.as_i64(), feed), |row| {
+                        Ok(Sighting::of_store(number(row, 0)?, row.get_ref(1)?.as_blob()?))
+                    })
+                    .optional()
+            })
             .map(Option::unwrap_or_default)
             .map_err(|error| self.fault(error))
     }
@@ -297,21 +321,23 @@ impl Store {
 
     fn read_due(&self, now: i64) -> Result<Vec<Due>, Fault> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT id, identity, feed, ordinal, key, state, not_before FROM held WHERE due <= ?1 ORDER BY due LIMIT ?2",
+            "SELECT id, identity, feed, row, ordinal, key, state, not_before FROM held WHERE due <= ?1 ORDER BY due LIMIT ?2",
         )?;
         let mut rows = statement.query((now, PORTION))?;
         let mut due = Vec::new();
         while let Some(row) = rows.next()? {
-            let key: Option<Vec<u8>> = row.get(4)?;
-            let state: Vec<u8> = row.get(5)?;
+            let key: Option<Vec<u8>> = row.get(5)?;
+            let state: Vec<u8> = row.get(6)?;
+            let name: Option<i64> = row.get(3)?;
             due.push(Due {
                 id: row.get(0)?,
                 identity: Identity::from_i64(row.get(1)?),
                 feed: row.get(2)?,
-                ordinal: row.get(3)?,
+                row: name.and_then(|name| NonZeroU64::new(name as u64)),
+                ordinal: number(row, 4)?,
                 key: key.as_deref().and_then(CallKey::from_bytes),
                 call: Call::from_bytes(&state).map_err(damaged)?,
-                not_before: u64::try_from(row.get::<_, i64>(6)?).unwrap_or(0),
+                not_before: u64::try_from(row.get::<_, i64>(7)?).unwrap_or(0),
             });
         }
         Ok(due)

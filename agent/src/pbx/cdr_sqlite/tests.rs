@@ -1,3 +1,5 @@
+//! A file as Asterisk writes it: rows once and in order, whatever becomes of the file.
+
 use std::{fs, path::Path};
 
 use rusqlite::Connection;

@@ -1,3 +1,5 @@
+//! The protocol by hand: what a server may say, and what a hostile one tries.
+
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 
 use super::{answer::Head, *};

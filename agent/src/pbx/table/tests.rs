@@ -1,3 +1,5 @@
+//! A table that is read by an overlapping window: each row once, whenever it becomes visible.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Rows of FusionPBX as calls.
+
 use super::*;
 use crate::{
     call::{Call, CallRules, Names, rules::Line},
