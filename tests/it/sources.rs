@@ -152,7 +152,13 @@ fn every_source_counts_the_same_calls(version: Version) {
         if cannot_know == 0 {
             // Trunks, queues, extensions and all times are the same whoever tells of them.
             let rows = last["rows"].clone();
-            assert_eq!(&rows, reference.get_or_insert(rows.clone()), "{ways:?}");
+            let reference = reference.get_or_insert(rows.clone());
+            let rounds = |way: &Way| matches!(way, Way::Sqlite | Way::Database | Way::DatabaseByTcp);
+            if ways.iter().any(rounds) {
+                assert_same_but_for_rounding(&rows, reference);
+            } else {
+                assert_eq!(&rows, reference, "{ways:?}");
+            }
         }
     }
     // Whatever waits has been decided about by now: nothing is counted late.
@@ -169,6 +175,25 @@ fn every_source_counts_the_same_calls(version: Version) {
     for ((ways, site), before) in sites.iter().zip(before) {
         wait::until_true(LIMIT, &format!("the witnesses of {ways:?} to be heard"), || settled(site));
         assert_eq!(counted(site), before, "{ways:?}");
+    }
+}
+
+/// The databases hold one time and two durations of each leg, and each is rounded down by itself: an answer or an end that is worked
+/// out of them may be a second off.
+fn assert_same_but_for_rounding(rows: &Value, reference: &Value) {
+    let (rows, reference) = (rows.as_array().unwrap(), reference.as_array().unwrap());
+    assert_eq!(rows.len(), reference.len());
+    for (row, wanted) in rows.iter().zip(reference) {
+        let mut mended = row.clone();
+        for key in ["talk_seconds", "wait_seconds"] {
+            let seconds = |row: &Value| row[key].as_i64().unwrap();
+            assert!(
+                (seconds(row) - seconds(wanted)).abs() <= 2 * row["calls"].as_i64().unwrap(),
+                "{row}, not {wanted}"
+            );
+            mended[key] = wanted[key].clone();
+        }
+        assert_eq!(&mended, wanted);
     }
 }
 

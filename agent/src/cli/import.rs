@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use crate::{
-    call::{CallRules, QUARTER},
+    call::QUARTER,
     collector::trunks::KnownTrunks,
     import::{self, Input, Summary, progress::Display},
     local_report::ReportZone,
