@@ -371,4 +371,6 @@ pub(super) fn prune(transaction: &Transaction<'_>, now: i64) -> Result<(), Fault
     Ok(())
 }
 #[cfg(test)]
+mod real;
+#[cfg(test)]
 mod tests;
