@@ -122,11 +122,8 @@ pub(super) fn filters(profile: &Profile) -> Result<Vec<BpfProgram>, BackendError
     if is_role {
         refused.extend(no_programs()?);
         refused.extend(deny_always(MODES_AND_OWNERS));
-        filters.push(no_clone3()?);
-    }
-    // The collector makes unix sockets alone, and one of them leads its own clients to their server.
-    if subject == Subject::Link {
         refused.extend(deny_always(&[libc::SYS_listen, libc::SYS_accept, libc::SYS_accept4]));
+        filters.push(no_clone3()?);
     }
     if matches!(subject, Subject::Session | Subject::Shell) {
         refused.extend(deny_always(MODES_AND_OWNERS));
