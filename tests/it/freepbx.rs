@@ -255,7 +255,9 @@ fn no_look_reads_a_large_table_whole() {
     let indexes = server.query("SHOW INDEX FROM asteriskcdrdb.cdr");
     assert!(indexes.iter().all(|index| index[4] != "linkedid"), "{indexes:?}");
     fill(&server, ROWS, 90, "2026-11-22 00:00:00");
-    server.execute("ANALYZE TABLE asteriskcdrdb.cdr; SET GLOBAL userstat = 1; SET GLOBAL general_log_file = 'asked.log'; SET GLOBAL general_log = 1;");
+    server.execute(
+        "ANALYZE TABLE asteriskcdrdb.cdr; SET GLOBAL general_log_file = 'asked.log'; SET GLOBAL general_log = 1;",
+    );
     let mut site = site_with(|_| section(&server.socket().display().to_string(), "timezone = \"UTC\""));
     site.start();
     let legs = u64::from(ROWS) + oracle_of(&rows(), 21).legs;
@@ -275,14 +277,14 @@ fn no_look_reads_a_large_table_whole() {
     }
     // Then a look costs what the last day holds, and no more.
     let read = || -> i64 {
-        let rows = server.query("SELECT rows_read FROM information_schema.table_statistics WHERE table_name = 'cdr'");
-        rows[0][0].parse().unwrap()
+        let counters = server.query("SHOW GLOBAL STATUS LIKE 'Handler_read%next'");
+        counters.iter().map(|counter| counter[1].parse::<i64>().unwrap()).sum()
     };
     let (before, began) = (read(), Instant::now());
-    std::thread::sleep(Duration::from_secs(5));
+    std::thread::sleep(Duration::from_secs(10));
     let (a_second, in_a_day) = ((read() - before) / began.elapsed().as_secs() as i64, 25 * 3600 / 90 + 277);
-    println!("{a_second} index entries a second; the window holds about {in_a_day} rows");
-    assert!(a_second <= 2 * in_a_day, "{a_second} rows a second");
+    println!("{a_second} rows or index entries read a second; the window holds about {in_a_day} rows");
+    assert!(a_second > 0 && a_second <= 2 * in_a_day, "{a_second} rows a second");
 }
 
 #[test]

@@ -9,7 +9,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     future::Future,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,8 @@ const IDLE: Duration = Duration::from_secs(5);
 const QUIET_LOOKS: u32 = 60;
 /// A look may keep the server busy for one part in so many of the time.
 const SHARE: u32 = 50;
+/// Even so, nobody waits for longer than this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
 /// A row as the table has it.
 pub struct Found {
@@ -96,6 +98,14 @@ pub struct TableReader {
     quiet: u32,
 }
 
+/// What came of a look at the window.
+struct Looked {
+    /// Whether there was anything new.
+    fresh: bool,
+    /// How long the server was busy with what comes up at every look.
+    busy: Duration,
+}
+
 /// Why reading stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum Stop {
@@ -126,7 +136,6 @@ impl TableReader {
     /// # Errors
     /// See [`Stop`].
     pub async fn look<T: Table>(&mut self, table: &mut T, outlet: &Outlet, now: i64) -> Result<Duration, Stop> {
-        let began = std::time::Instant::now();
         let mut place = match self.place.clone() {
             Some(place) => place,
             None => self.begin(table, outlet, now).await?,
@@ -134,13 +143,11 @@ impl TableReader {
         while let Some(from) = place.history {
             self.slice(table, outlet, &mut place, from).await?;
         }
-        let took_history = began.elapsed();
-        let fresh = self.window(table, outlet, &mut place, now).await?;
+        let Looked { fresh, busy } = self.window(table, outlet, &mut place, now).await?;
         self.quiet = if fresh { 0 } else { self.quiet.saturating_add(1) };
         self.caught_up = true;
         let pause = if self.quiet < QUIET_LOOKS { ACTIVE } else { IDLE };
-        let took = began.elapsed().saturating_sub(took_history);
-        Ok(pause.max(took.saturating_mul(SHARE)))
+        Ok(pause.max(busy.saturating_mul(SHARE)).min(LONGEST_PAUSE))
     }
 
     /// The first look: where the window begins, and where history does.
@@ -174,21 +181,27 @@ impl TableReader {
         self.deliver(outlet, place, entries, true).await
     }
 
-    /// One look at the window; says whether there was anything new.
+    /// One look at the window.
     async fn window<T: Table>(
         &mut self,
         table: &mut T,
         outlet: &Outlet,
         place: &mut Place,
         now: i64,
-    ) -> Result<bool, Stop> {
+    ) -> Result<Looked, Stop> {
+        let asked = Instant::now();
         let counts = table.counts(place.window).await?;
+        let mut busy = asked.elapsed();
         let mut fresh = false;
         for &(bucket, count) in &counts {
             if self.read.get(&bucket) == Some(&count) {
                 continue;
             }
+            let asked = Instant::now();
             let found = table.rows(bucket, bucket + BUCKET).await?;
+            if self.caught_up {
+                busy += asked.elapsed();
+            }
             place.grow(&found);
             let read = found.len() as u64;
             let entries = self.unknown(found);
@@ -213,7 +226,7 @@ impl TableReader {
             }
         }
         self.place = Some(place.clone());
-        Ok(fresh)
+        Ok(Looked { fresh, busy })
     }
 
     /// The rows that were not delivered yet, with their names.
