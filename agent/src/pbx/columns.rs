@@ -290,4 +290,4 @@ fn number_of_record(text: &[u8]) -> Result<u64, MalformedReason> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -174,8 +174,9 @@ impl Told {
     /// Decides about a held row whose time has come: whether it counts by the witness's word.
     fn release(&mut self, store: &Store, due: &Due) -> Result<bool, StoreError> {
         self.decided.push(due.id);
+        let told = self.load(store, due.identity, due.feed)?.clone();
         let counted = self.load(store, due.identity, COUNTED)?;
-        let counts = counted.lacks(due.row, due.ordinal);
+        let counts = told.is_new(due.row, due.ordinal, counted);
         if counts {
             counted.count(due.row);
             self.touch(due.identity, COUNTED, due.call.end());

@@ -9,7 +9,7 @@ use super::*;
 use crate::pbx::RowReader;
 
 /// The mapping by which the bundled files were written.
-const TWENTY: [&str; 20] = [
+pub(crate) const TWENTY: [&str; 20] = [
     "clid",
     "src",
     "dst",

@@ -9,7 +9,7 @@ use crate::{
     call::Figures,
     pbx::{
         Record, Row, Zone,
-        columns::{ColumnReader, Mapping},
+        columns::{ColumnReader, Mapping, tests::TWENTY},
         format::Format,
     },
     settings::Pbx,
@@ -19,28 +19,6 @@ use crate::{
 /// A day after the records were written.
 const NOW: u64 = 1_795_400_000;
 const PATIENCE: u64 = 60;
-const COLUMNS: [&str; 20] = [
-    "clid",
-    "src",
-    "dst",
-    "dcontext",
-    "channel",
-    "dstchannel",
-    "lastapp",
-    "lastdata",
-    "start",
-    "answer",
-    "end",
-    "duration",
-    "billsec",
-    "disposition",
-    "amaflags",
-    "accountcode",
-    "uniqueid",
-    "userfield",
-    "linkedid",
-    "sequence",
-];
 
 type Cells = BTreeMap<(i64, usize, Option<String>, Option<String>, Option<String>), (i64, i64, i64, i64)>;
 
@@ -49,7 +27,7 @@ type Telling = (usize, usize);
 
 fn records() -> Vec<Record> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/pbx/asterisk16/cdr_custom.csv");
-    let mut reader = ColumnReader::new(Mapping::new(&COLUMNS).unwrap(), Zone::utc());
+    let mut reader = ColumnReader::new(Mapping::new(&TWENTY).unwrap(), Zone::utc());
     let mut records = Vec::new();
     reader.read(&std::fs::read(path).unwrap(), true, u64::MAX, &mut |row| match row {
         Row::Leg(leg) => records.push(Record {

@@ -20,35 +20,33 @@ pub(super) enum Telling {
     Again,
     /// The row was counted.
     Known,
-    /// The row may be new: it is the n-th of this source that was not counted by its name.
+    /// The row is new: it is the n-th of this source that was not counted by its name.
     New(u64),
 }
 
 impl Sighting {
     /// Takes in a row that the source tells of; says what that is beside what was counted.
     pub(super) fn tell(&mut self, row: Option<NonZeroU64>, counted: &Self) -> Telling {
-        let Some(name) = row else {
-            self.nameless += 1;
-            let known = self.nameless <= counted.nameless + counted.names.len();
-            return if known { Telling::Known } else { Telling::New(self.nameless) };
-        };
-        if !self.names.add(name) {
-            return Telling::Again;
+        match row {
+            Some(name) if !self.names.add(name) => return Telling::Again,
+            Some(_) => {}
+            None => self.nameless += 1,
         }
-        if counted.has(name) {
-            return Telling::Known;
-        }
-        let ordinal = self.names.iter().filter(|&name| !counted.has(name)).count() as u64;
-        // Of what was counted without a name, this source has told by other names already.
-        if ordinal <= counted.nameless { Telling::Known } else { Telling::New(ordinal) }
+        // Rows that were counted by their names stand for themselves. All others of this source want one each of what is left.
+        let ordinal = self.nameless + self.names.len() - self.counted_by_name(counted);
+        if self.is_new(row, ordinal, counted) { Telling::New(ordinal) } else { Telling::Known }
     }
 
-    /// Whether a row of that number, told of by some source, is none of those that were counted (which these are).
-    pub(super) fn lacks(&self, row: Option<NonZeroU64>, ordinal: u64) -> bool {
+    /// Whether a row of that number, of which this source has told, is none of those that were counted.
+    pub(super) fn is_new(&self, row: Option<NonZeroU64>, ordinal: u64, counted: &Self) -> bool {
         match row {
-            Some(name) => !self.has(name) && ordinal > self.nameless,
-            None => ordinal > self.nameless + self.names.len(),
+            Some(name) => !counted.has(name) && ordinal > counted.nameless,
+            None => ordinal > counted.nameless + counted.names.len() - self.counted_by_name(counted),
         }
+    }
+
+    fn counted_by_name(&self, counted: &Self) -> u64 {
+        self.names.iter().filter(|&name| counted.has(name)).count() as u64
     }
 
     /// Counts a row.
@@ -93,7 +91,7 @@ mod tests {
         // The other of the two comes first here, and is not taken for the one that was counted.
         assert_eq!(witness.tell(Y, &counted), Telling::New(1));
         assert_eq!(witness.tell(X, &counted), Telling::Known);
-        assert!(counted.lacks(Y, 1));
+        assert!(witness.is_new(Y, 1, &counted));
         assert_eq!(witness.tell(Y, &counted), Telling::Again);
     }
 
@@ -107,7 +105,21 @@ mod tests {
         counted.count(Y);
         assert_eq!(live.tell(None, &counted), Telling::Known);
         assert_eq!(live.tell(None, &counted), Telling::New(3));
-        assert!(!counted.lacks(None, 2) && counted.lacks(None, 3));
+        assert!(!live.is_new(None, 2, &counted) && live.is_new(None, 3, &counted));
+    }
+
+    #[test]
+    fn a_file_that_changes_its_layout_tells_of_each_row_once() {
+        let (mut counted, mut file) = (Sighting::default(), Sighting::default());
+        for row in [None, None, X, Y, None] {
+            assert!(matches!(file.tell(row, &counted), Telling::New(_)), "{row:?}");
+            counted.count(row);
+        }
+        let mut other = Sighting::default();
+        for row in [Y, None, None, X, None] {
+            assert_eq!(other.tell(row, &counted), Telling::Known, "{row:?}");
+        }
+        assert!(matches!(other.tell(None, &counted), Telling::New(_)));
     }
 
     #[test]
