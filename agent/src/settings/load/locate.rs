@@ -17,7 +17,11 @@ pub(super) const ALLOWED: &[(&str, &str)] = &[
     ("pbx.outside_line", "digits in quotes, such as \"9\""),
     ("pbx.international", "a list of prefixes in quotes, such as [\"00\"]"),
     ("pbx.source", "one [[pbx.source]] section for each source"),
-    ("pbx.source.type", "\"asterisk-csv\""),
+    (
+        "pbx.source.type",
+        "\"asterisk-csv\", \"cdr-custom\", \"cdr-sqlite\", \"freepbx-db\", \"ami\", \"queue-log\", \"freeswitch-csv\", \"freeswitch-json\" \
+         or \"fusionpbx-db\"",
+    ),
     ("pbx.source.path", "a file in quotes, such as \"/var/log/asterisk/cdr-csv/Master.csv\""),
     ("pbx.source.address", "host:port of a server on this machine in quotes, such as \"127.0.0.1:5038\""),
     ("pbx.source.user", "a name in quotes"),
