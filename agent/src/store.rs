@@ -172,10 +172,10 @@ impl Batch<'_> {
         match self.told.judge(self.store, &via, leg) {
             Ok(Verdict::Count) => self.pending.leg(leg, self.rules, reportable_from),
             Ok(Verdict::Pass) => self.pending.told(),
-            Ok(Verdict::Hold { due, ordinal }) => {
+            Ok(Verdict::Hold(waiting)) => {
                 self.pending.told();
                 let row = self.pending.call_of(leg, self.rules);
-                self.told.hold(&via, (due, ordinal), leg, row, reportable_from);
+                self.told.hold(&via, waiting, row, reportable_from);
             }
             Err(error) => self.failed = Some(error),
         }

@@ -159,9 +159,4 @@ impl Feed {
             ..self.member.status()
         }
     }
-
-    /// The source's place among the others.
-    pub fn member(&self) -> &Member {
-        &self.member
-    }
 }

@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 
 use super::{files::Known, gathered::Gathered, history::History, packer::Closed, queues::QueueEntry};
 use crate::{
-    call::{Call, CallKey, CallRules, Names, key::present},
+    call::{Call, CallKey, CallRules, Ids, Names, key::present},
     pbx::{Leg, MalformedReason, Position},
 };
 
@@ -115,8 +115,8 @@ impl Pending {
         self.current.rows += 1;
         self.current.unlinked += u64::from(present(leg.linkedid).is_none());
         self.newest_end = self.newest_end.max(Some(leg.end));
-        let call = Call::of(leg, rules, &mut self.names);
-        self.add(CallKey::of(leg), call, not_before);
+        let (key, call) = self.call_of(leg, rules);
+        self.add(key, call, not_before);
     }
 
     fn add(&mut self, key: Option<CallKey>, call: Call, not_before: u64) {
@@ -168,7 +168,8 @@ impl Pending {
 
     /// The call that a leg is on its own, and the call that it belongs to.
     pub(super) fn call_of(&mut self, leg: &Leg<'_>, rules: &CallRules) -> (Option<CallKey>, Call) {
-        (CallKey::of(leg), Call::of(leg, rules, &mut self.names))
+        let ids = Ids::of(leg);
+        (ids.call, Call::of_ids(leg, ids, rules, &mut self.names))
     }
 
     /// Takes in a call, or part of one, that was put together before.

@@ -105,6 +105,16 @@ struct Verdicts {
     left: u64,
 }
 
+/// What a row that waits is, and until when it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Waiting {
+    due: i64,
+    identity: Identity,
+    row: Option<NonZeroU64>,
+    /// It is the n-th of its identity from its source.
+    ordinal: u64,
+}
+
 /// What is to be done with a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -112,8 +122,8 @@ pub(super) enum Verdict {
     Count,
     /// Nothing: it was counted, or it is not this source's to tell.
     Pass,
-    /// Keep it until then; it is the n-th of its identity from this source.
-    Hold { due: i64, ordinal: u64 },
+    /// Keep it: it waits.
+    Hold(Waiting),
 }
 
 impl Told {
@@ -148,7 +158,8 @@ impl Told {
                 Ok(Verdict::Pass)
             }
             (Telling::New(ordinal), Standing::Witness { patience }) => {
-                Ok(Verdict::Hold { due: now.saturating_add(sql(patience)), ordinal })
+                let due = now.saturating_add(sql(patience));
+                Ok(Verdict::Hold(Waiting { due, identity, row, ordinal }))
             }
             (Telling::New(_), _) => {
                 self.load(store, identity, COUNTED)?.count(row);
@@ -162,12 +173,10 @@ impl Told {
     pub(super) fn hold(
         &mut self,
         via: &Via,
-        (due, ordinal): (i64, u64),
-        leg: &Leg<'_>,
+        Waiting { due, identity, row, ordinal }: Waiting,
         (key, call): (Option<CallKey>, Call),
         not_before: u64,
     ) {
-        let (identity, row) = (Identity::of(leg), Ids::of(leg).row);
         self.held.push(Held { due, identity, feed: via.feed, row, ordinal, key, call, not_before });
     }
 

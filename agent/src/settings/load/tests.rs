@@ -85,7 +85,9 @@ fn an_unknown_key_of_a_source_is_found_in_its_section() {
     );
     wrong(
         "[[pbx.source]]\ntype = \"asterisk-cvs\"\npath = \"/a\"\n",
-        expect![[r#"A/demarc.toml:2:8: pbx.source.type: found `asterisk-cvs`; allowed is "asterisk-csv", "cdr-custom", "cdr-sqlite", "freepbx-db", "ami", "queue-log", "freeswitch-csv", "freeswitch-json" or "fusionpbx-db""#]],
+        expect![[
+            r#"A/demarc.toml:2:8: pbx.source.type: found `asterisk-cvs`; allowed is "asterisk-csv", "cdr-custom", "cdr-sqlite", "freepbx-db", "ami", "queue-log", "freeswitch-csv", "freeswitch-json" or "fusionpbx-db""#
+        ]],
     );
     wrong("[[pbx.source]]\npath = \"/a\"\n", expect![[r#"A/demarc.toml:1:1: the key "type" is missing here"#]]);
 }
