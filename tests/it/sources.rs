@@ -284,6 +284,8 @@ fn a_pbx_in(zone: &'static str) {
 fn what_a_machine_has_is_found_and_what_is_found_can_be_read() {
     let lab = Lab::start(Version::Asterisk22, Options::default());
     lab.play(Kind::Internal, 1);
+    // Records are written a moment after the call is over.
+    wait::until_true(LIMIT, "the record", || lab.cdr_csv().metadata().is_ok_and(|file| file.len() > 0));
     let root = lab.image();
     let site = Site::new(&Setup::default());
     let found = site.run(&["sources", "--json", "--root", root.path().to_str().unwrap()]).json();
