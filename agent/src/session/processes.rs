@@ -31,9 +31,7 @@ pub(super) fn signal_group(leader: Pid, signal: i32) {
 pub(super) fn end_session(leader: Pid) {
     let _ = kill_process_group(leader, Signal::HUP);
     let _ = kill_process_group(leader, Signal::KILL);
-    for process in list().into_iter().filter(|process| process.session == leader.as_raw_pid()) {
-        kill(process.pid);
-    }
+    end_those(|all| all.iter().filter(|process| process.session == leader.as_raw_pid()).copied().collect());
 }
 
 /// Ends everything that this process has started, and what that has started, in one step that nothing can run away from by
@@ -60,8 +58,7 @@ pub(super) fn end_all() {
 pub(crate) fn end_all_but(known: &[u32]) {
     let own = rustix::process::getpid().as_raw_pid();
     let is_known = |process: &Process| known.iter().any(|pid| i32::try_from(*pid) == Ok(process.pid));
-    for _ in 0..ROUNDS {
-        let all = list();
+    end_those(|all| {
         let mut below = vec![own];
         let mut place = 0;
         while let Some(parent) = below.get(place).copied() {
@@ -69,13 +66,20 @@ pub(crate) fn end_all_but(known: &[u32]) {
             below.extend(children.map(|process| process.pid));
             place += 1;
         }
-        let living =
-            all.iter().filter(|process| !process.is_dead && process.pid != own && below.contains(&process.pid));
-        let living: Vec<i32> = living.map(|process| process.pid).collect();
+        all.iter().filter(|process| process.pid != own && below.contains(&process.pid)).copied().collect()
+    });
+}
+
+/// Ends those that are meant among all processes, looking again until none of them lives: one may have started another
+/// between the look and its end.
+fn end_those(meant: impl Fn(&[Process]) -> Vec<Process>) {
+    for _ in 0..ROUNDS {
+        let mut living = meant(&list());
+        living.retain(|process| !process.is_dead);
         if living.is_empty() {
             break;
         }
-        living.into_iter().for_each(kill);
+        living.iter().for_each(|process| kill(process.pid));
         std::thread::sleep(ROUND);
     }
 }
