@@ -14,6 +14,7 @@ pub mod status;
 pub mod support;
 mod switch;
 pub mod tunnel;
+pub mod web;
 
 use std::{
     io::{self, Write},
@@ -77,6 +78,8 @@ enum Command {
     Tunnel(tunnel::TunnelArgs),
     /// Lets the vendor's support in for a time, watches it, and shows it out.
     Support(support::SupportArgs),
+    /// Lets a browser in to the owner's pages.
+    Web(web::WebArgs),
     /// Shows and checks the ledger of everything that left.
     Sent(sent::SentArgs),
     /// Takes one role of the daemon. The supervisor starts this; nobody types it.
@@ -126,6 +129,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Stats(args) => stats::run(args, &cli.config, &loaded),
         Command::Tunnel(args) => tunnel::run(args, &cli.config, &loaded),
         Command::Support(args) => support::run(args, &loaded),
+        Command::Web(args) => web::run(args, &loaded),
         Command::Sent(args) => {
             confine_command(&loaded.settings)?;
             sent::run(args, &loaded.settings)

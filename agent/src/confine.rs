@@ -1,12 +1,14 @@
 //! What each process may do, enforced by the kernel: an allowlist of files (Landlock), a filter of system calls
 //! (seccomp), and no privileges to gain.
 //!
-//! Six kinds of process are confined, each by the grants of [`layout`]:
+//! Seven kinds of process are confined, each by the grants of [`layout`]:
 //!
 //! * the **collector** reads call records and writes the store and the outbox; it cannot make an internet socket;
 //! * the **link** reads the outbox and its own keys and connects to one port; it cannot open a call record;
 //! * the **supervisor** may do what its children may, because a Landlock domain can only get narrower, plus start
 //!   its own program; it connects to the servers that the sources name on this machine, and passes their bytes on;
+//! * the role **web** serves the owner's pages: it takes connections at one socket that it is given, reads figures and the
+//!   ledger, and can change neither;
 //! * a **command** (`demarc report` and its like) reads and writes the state directory and the files it was given;
 //! * the worker of a support **session** gets what the scope of its grant needs, and nothing of ours;
 //! * the **shell** that a session starts gets less than its worker, which it can neither signal nor look into ([`shell`]).
@@ -49,6 +51,8 @@ pub enum Subject {
     Collector,
     /// Speaks to the hub.
     Link,
+    /// Serves the owner's pages.
+    Web,
     /// Speaks SSH with a support engineer.
     Session,
     /// What a support engineer has a session start.
@@ -64,6 +68,7 @@ impl Subject {
             Self::Supervisor => "supervisor",
             Self::Collector => "collector",
             Self::Link => "link",
+            Self::Web => "web",
             Self::Session => "session",
             Self::Shell => "shell",
             Self::Command => "command",

@@ -47,6 +47,8 @@ pub enum Request {
     },
     /// Which grants are live, and which sessions run?
     Support,
+    /// Make a link that lets one browser in to the pages.
+    WebLink,
     /// End this grant, and its sessions; without a name, every one. Answered once they are over.
     End {
         /// The grant.
@@ -66,6 +68,13 @@ pub enum Answer {
     Granted(Box<LiveGrant>),
     /// To [`Request::Support`].
     Support(Box<SupportStatus>),
+    /// To [`Request::WebLink`].
+    WebLink {
+        /// The link.
+        url: String,
+        /// How long it lets in.
+        seconds: u64,
+    },
     /// To [`Request::End`].
     Ended {
         /// The grants that were ended.
@@ -181,6 +190,22 @@ pub struct Status {
     pub linked: Option<LinkStatus>,
     /// Who of the vendor's support may come in, and who is in.
     pub support: SupportStatus,
+    /// The owner's pages.
+    #[serde(default)]
+    pub web: WebStatus,
+}
+
+/// How the owner's pages stand.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebStatus {
+    /// Where browsers find them: an address, or `unix:` and a path.
+    pub listen: Option<String>,
+    /// Why there are none, in words.
+    pub closed: Option<String>,
+    /// How many browsers are logged in.
+    pub browsers: usize,
+    /// The process that serves them; it runs while somebody looks.
+    pub role: RoleStatus,
 }
 
 /// How one process is.

@@ -8,6 +8,7 @@ pub mod floor;
 pub mod ledger;
 pub mod lines;
 pub mod verify;
+mod words;
 
 #[cfg(test)]
 mod ledger_trials;

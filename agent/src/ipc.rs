@@ -5,6 +5,7 @@
 
 pub mod channel;
 pub mod descriptors;
+pub mod web;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -35,6 +36,9 @@ pub const SESSION_FD: i32 = 4;
 /// The descriptor at which the collector gets its connections to the servers of the PBX, each with a datagram that holds
 /// the number of [`ToCollector::Connected`].
 pub const CONNECTION_FD: i32 = 4;
+
+/// The descriptor at which the role that serves the owner's pages finds its listening socket.
+pub const WEB_FD: i32 = 4;
 
 /// The descriptor to which a session's worker writes its recording.
 pub const RECORDING_FD: i32 = 5;

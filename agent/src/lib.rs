@@ -4,11 +4,13 @@
 
 pub mod call;
 pub mod cgroup;
+mod chart;
 pub mod cli;
 pub mod collector;
 pub mod confine;
 pub mod control;
 pub mod detect;
+pub mod figures;
 pub mod gate;
 pub mod import;
 pub mod ipc;
@@ -16,6 +18,7 @@ pub mod link;
 pub mod local_report;
 pub mod log;
 pub mod memory;
+pub mod next_report;
 pub mod outbox;
 pub mod pbx;
 pub mod private;
@@ -29,3 +32,4 @@ pub mod store;
 pub mod supervisor;
 pub mod support;
 pub mod tally;
+pub mod web;

@@ -4,13 +4,17 @@ pub mod edit;
 pub mod load;
 pub mod loopback;
 pub mod source;
+mod web;
 
 use std::path::PathBuf;
 
 use demarc_proto::WindowLength;
 use serde::{Deserialize, Serialize};
 
-pub use self::source::Source;
+pub use self::{
+    source::Source,
+    web::{Listen, Web},
+};
 
 /// Everything that an owner can set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +41,9 @@ pub struct Settings {
     /// Call recordings: what must stay out of reach.
     #[serde(default)]
     pub recordings: Recordings,
+    /// The owner's own pages.
+    #[serde(default)]
+    pub web: Web,
 }
 
 /// What to do on a kernel that cannot confine the roles.
@@ -196,6 +203,7 @@ impl Default for Settings {
             stats: Stats::default(),
             support: Support::default(),
             recordings: Recordings::default(),
+            web: Web::default(),
         }
     }
 }

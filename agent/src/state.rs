@@ -35,6 +35,11 @@ impl StateDir {
         self.collector().join("calls.db")
     }
 
+    /// The index of the store's log, which readers and writers of it share.
+    pub fn store_index(&self) -> PathBuf {
+        self.collector().join("calls.db-shm")
+    }
+
     /// The ledger of everything that left.
     pub fn ledger(&self) -> PathBuf {
         self.collector().join("ledger.jsonl")

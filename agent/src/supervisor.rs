@@ -15,6 +15,7 @@ mod slot;
 mod start;
 mod status;
 mod watch;
+mod web;
 
 use std::{
     ffi::OsString,
@@ -33,6 +34,7 @@ use crate::{
     ipc::{
         CONNECTION_FD, CollectorSettings, CollectorStatus, Confined, FromCollector, FromLink, FromSession,
         LinkSettings, LinkStatus, SESSION_FD, ToCollector, ToLink, descriptors,
+        web::{FromWeb, ToWeb},
     },
     settings::load::Loaded,
     state::{Site, StateDir},
@@ -45,6 +47,7 @@ use relay::{Asker, Relay};
 use sessions::Sessions;
 use slot::{End, Slot};
 use watch::Watched;
+use web::Web;
 
 pub use lock::LockError;
 pub use start::{RunError, run};
@@ -85,6 +88,7 @@ struct Supervisor {
     relay: Relay,
     connections: Connections,
     sessions: Sessions,
+    web: Web,
 
     watched_config: Watched,
     watched_site: Watched,
@@ -105,6 +109,9 @@ enum Happening {
     Collector(u64, Event<FromCollector>),
     Link(u64, Event<FromLink>),
     Session(u64, Event<FromSession>),
+    Web(u64, Event<FromWeb>),
+    WebAnswered(u64, ToWeb),
+    Knocked,
     Dialled(Dialled),
     Asked(Request, oneshot::Sender<Answer>),
     Look,
@@ -140,17 +147,11 @@ impl Supervisor {
                     self.collector.tell(message);
                 }
             }
-            Happening::Asked(Request::Status, answer) => {
-                let _ = answer.send(Answer::Status(Box::new(self.status())));
-            }
-            Happening::Asked(Request::Reload, answer) => self.reload_for(answer, now),
-            Happening::Asked(Request::Support, answer) => {
-                let _ = answer.send(Answer::Support(Box::new(self.support_status())));
-            }
-            Happening::Asked(Request::Allow { seconds, scope, ticket, engineer }, answer) => {
-                self.allow(scope, Duration::from_secs(seconds), (ticket, engineer), answer);
-            }
-            Happening::Asked(Request::End { grant }, answer) => self.end_for(grant, answer, now),
+            Happening::Web(incarnation, Event::Said(message)) => self.web_said(incarnation, message, now),
+            Happening::Web(incarnation, Event::Ended(status)) => self.web_ended(incarnation, &status, now),
+            Happening::WebAnswered(incarnation, message) => self.web_answered(incarnation, message),
+            Happening::Knocked => self.knocked(),
+            Happening::Asked(request, answer) => self.asked(request, answer, now),
             Happening::Look => self.look(now),
             Happening::Reload => self.reload(now),
             Happening::Stop => match self.ending {
@@ -167,6 +168,24 @@ impl Supervisor {
         self.reconcile(now);
         self.enforce_silence(now);
         self.answer_waiting(now);
+    }
+
+    /// Answers a request, now or when what it wants has happened.
+    fn asked(&mut self, request: Request, answer: oneshot::Sender<Answer>, now: Instant) {
+        match request {
+            Request::Status => {
+                let _ = answer.send(Answer::Status(Box::new(self.status())));
+            }
+            Request::Reload => self.reload_for(answer, now),
+            Request::Support => {
+                let _ = answer.send(Answer::Support(Box::new(self.support_status())));
+            }
+            Request::Allow { seconds, scope, ticket, engineer } => {
+                self.allow(scope, Duration::from_secs(seconds), (ticket, engineer), answer);
+            }
+            Request::End { grant } => self.end_for(grant, answer, now),
+            Request::WebLink => self.web_link(answer, now),
+        }
     }
 
     /// Compares what runs with what should run.
@@ -211,11 +230,12 @@ impl Supervisor {
         }
         self.link.enforce_grace(now);
         self.collector.enforce_grace(now);
+        self.reconcile_web(now);
     }
 
     /// Whether the last role is gone after the supervisor was told to end.
     fn is_over(&self) -> Option<Ending> {
-        self.ending.filter(|_| self.link.is_empty() && self.collector.is_empty())
+        self.ending.filter(|_| self.link.is_empty() && self.collector.is_empty() && self.web.slot.is_empty())
     }
 
     /// When something is to be done even if nothing happens. What was due at the time of the last event is done, or
@@ -223,8 +243,9 @@ impl Supervisor {
     fn next_due(&self, last: Instant) -> Option<Instant> {
         let waiting = self.waiting.iter().map(|waiting| waiting.until);
         let silence = self.silence.as_ref().map(|silence| silence.until);
-        let due = [self.link.next_due(), self.collector.next_due(), self.sessions.next_due(last), silence];
-        due.into_iter().flatten().chain(waiting).filter(|due| *due > last).min()
+        let roles = [self.link.next_due(), self.collector.next_due(), self.web.slot.next_due()];
+        let due = roles.into_iter().chain([self.sessions.next_due(last), silence]);
+        due.flatten().chain(waiting).filter(|due| *due > last).min()
     }
 
     fn collector_said(&mut self, incarnation: u64, message: FromCollector, now: Instant) {
@@ -298,6 +319,8 @@ struct Inbox {
     link: mpsc::Receiver<(u64, Event<FromLink>)>,
     sessions: mpsc::Receiver<(u64, Event<FromSession>)>,
     dialled: mpsc::Receiver<Dialled>,
+    web: mpsc::Receiver<(u64, Event<FromWeb>)>,
+    web_answers: mpsc::Receiver<(u64, ToWeb)>,
 }
 
 /// The clock, in seconds since 1970 in UTC.

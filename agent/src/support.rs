@@ -13,6 +13,8 @@ pub mod book;
 pub mod boot;
 pub mod cast;
 pub mod keys;
+pub mod past;
+pub mod plain;
 
 use std::{fmt, str::FromStr};
 

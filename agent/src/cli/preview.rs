@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     io::{self, Write},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use comfy_table::{CellAlignment, Table, presets};
@@ -11,13 +10,12 @@ use demarc_proto::{Cell, Report};
 use serde::Serialize;
 
 use crate::{
-    collector::{books::Books, reporting},
-    gate::{Consent, Verdict},
-    report,
+    collector::books::Books,
+    gate::Consent,
+    next_report::NextReport,
     settings::Settings,
     state::{Site, StateDir},
     store::Store,
-    tally::Tally,
 };
 
 /// What `--json` prints for both commands.
@@ -35,64 +33,28 @@ struct Figures<'a> {
     local: BTreeMap<String, u64>,
 }
 
-/// What is known of the open window.
-struct Open {
-    books: Option<Books>,
-    tally: Option<Tally>,
-    report: Option<Report>,
-    withheld: Option<String>,
+fn open(settings: &Settings, upload: bool) -> anyhow::Result<NextReport> {
+    let state = StateDir::new(&settings.state_dir);
+    let consent = Consent {
+        upload,
+        enrolled: Site::load(&state)?.map(|site| (site.site, site.enrolled)),
+        grace: settings.stats.grace,
+        accepted_schema: settings.stats.schema,
+    };
+    NextReport::read(&Store::open(&state)?, &consent)
 }
 
-impl Open {
-    fn read(settings: &Settings, upload: bool) -> anyhow::Result<Self> {
-        let state = StateDir::new(&settings.state_dir);
-        let store = Store::open(&state)?;
-        let books = reporting::load(&store)?;
-        let site = Site::load(&state)?;
-        let consent = Consent {
-            upload,
-            enrolled: site.map(|site| (site.site, site.enrolled)),
-            grace: settings.stats.grace,
-            accepted_schema: settings.stats.schema,
-        };
-        let tally = books.as_ref().map(|books| store.tally(books.open_window())).transpose()?.flatten();
-        let report = match (&books, &tally) {
-            (Some(books), Some(tally)) => report::build(tally, books.next_id, books.terms.floor),
-            _ => None,
-        };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let withheld = match consent.verdict(now) {
-            Verdict::Open { .. } => None,
-            Verdict::Withheld(reason) => Some(reason.to_string()),
-        };
-        Ok(Self { books, tally, report, withheld })
-    }
-
-    fn calls(&self) -> u64 {
-        self.tally.as_ref().map_or(0, Tally::total)
-    }
-
-    /// Calls by direction and outcome, as they are.
-    fn by_cell(&self) -> BTreeMap<Cell, u64> {
-        let mut cells = BTreeMap::new();
-        for (key, calls) in self.tally.iter().flat_map(|tally| &tally.calls) {
-            *cells.entry(key.cell).or_default() += u64::from(*calls);
-        }
-        cells
-    }
-
-    fn print_json(&self) -> anyhow::Result<()> {
-        let word = |cell: &Cell| format!("{}.{}", cell.direction.as_str(), cell.outcome.as_str());
-        let figures = Figures {
-            window: self.books.as_ref().map(Books::open_window),
-            calls: self.calls(),
-            withheld: self.withheld.clone(),
-            report: self.report.as_ref(),
-            local: self.by_cell().iter().map(|(cell, calls)| (word(cell), *calls)).collect(),
-        };
-        writeln!(io::stdout(), "{}", serde_json::to_string(&figures)?)?;
-        Ok(())
-    }
+fn print_json(open: &NextReport) -> anyhow::Result<()> {
+    let word = |cell: &Cell| format!("{}.{}", cell.direction.as_str(), cell.outcome.as_str());
+    let figures = Figures {
+        window: open.books.as_ref().map(Books::open_window),
+        calls: open.calls(),
+        withheld: open.withheld.clone(),
+        report: open.report.as_ref(),
+        local: open.by_cell().iter().map(|(cell, calls)| (word(cell), *calls)).collect(),
+    };
+    writeln!(io::stdout(), "{}", serde_json::to_string(&figures)?)?;
+    Ok(())
 }
 
 /// Prints the next report's exact bytes on standard output, and what is to be said of them on standard error.
@@ -100,9 +62,9 @@ impl Open {
 /// # Errors
 /// When the store cannot be read.
 pub fn preview(settings: &Settings, upload: bool, json: bool) -> anyhow::Result<()> {
-    let open = Open::read(settings, upload)?;
+    let open = open(settings, upload)?;
     if json {
-        return open.print_json();
+        return print_json(&open);
     }
     let mut words = io::stderr();
     match (&open.books, &open.report) {
@@ -132,9 +94,9 @@ pub fn preview(settings: &Settings, upload: bool, json: bool) -> anyhow::Result<
 /// # Errors
 /// When the store cannot be read.
 pub fn show(settings: &Settings, upload: bool, json: bool) -> anyhow::Result<()> {
-    let open = Open::read(settings, upload)?;
+    let open = open(settings, upload)?;
     if json {
-        return open.print_json();
+        return print_json(&open);
     }
     let mut out = io::stdout();
     let Some(books) = &open.books else {

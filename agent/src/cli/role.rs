@@ -10,12 +10,16 @@ use crate::{
     confine::{self, Profile, prove},
     ipc::{
         CONNECTION_FD, EXIT_NOT_CONFINED, FromCollector, FromLink, FromSession, RECORDING_FD, ROLE_FD, SESSION_FD,
+        WEB_FD,
         channel::{self, Channel},
         descriptors::Taker,
+        web::FromWeb,
     },
-    link, log, memory,
+    link,
+    local_report::ReportZone,
+    log, memory,
     pbx::zone::Zone,
-    session,
+    session, web,
 };
 
 /// Arguments of `demarc role`.
@@ -32,6 +36,8 @@ pub enum Role {
     Collector,
     /// Speaks to the hub. Cannot read call records.
     Link,
+    /// Serves the owner's pages.
+    Web,
     /// Speaks SSH with a support engineer, and records it.
     Session,
     /// Confines itself as it is told to, and tries to break out: for `demarc doctor`.
@@ -46,6 +52,7 @@ pub fn run(args: &RoleArgs) -> anyhow::Result<ExitCode> {
     let (name, short) = match args.role {
         Role::Collector => ("collector", "demarc-collect"),
         Role::Link => ("link", "demarc-link"),
+        Role::Web => ("web", "demarc-web"),
         Role::Session => ("session", "demarc-session"),
         Role::Prove => ("prove", "demarc-prove"),
     };
@@ -72,6 +79,7 @@ pub fn run(args: &RoleArgs) -> anyhow::Result<ExitCode> {
     };
     match args.role {
         Role::Collector => channel::send_blocking(&mut socket, &FromCollector::Ready(confined))?,
+        Role::Web => channel::send_blocking(&mut socket, &FromWeb::Ready(confined))?,
         Role::Session => channel::send_blocking(&mut socket, &FromSession::Ready(confined))?,
         _ => channel::send_blocking(&mut socket, &FromLink::Ready(confined))?,
     }
@@ -89,6 +97,11 @@ pub fn run(args: &RoleArgs) -> anyhow::Result<ExitCode> {
         tokio::spawn(memory::stay_small());
         match args.role {
             Role::Collector => Ok(collector::run(Channel::new(socket)?, taker, machine_zone).await?.exit_code()),
+            Role::Web => {
+                let listener = channel::inherited(WEB_FD).context("the listening socket is missing")?;
+                web::run(Channel::new(socket)?, listener, ReportZone::local()).await?;
+                Ok(ExitCode::SUCCESS)
+            }
             Role::Session => {
                 let ssh = channel::inherited(SESSION_FD).context("the session's socket is missing")?.into();
                 let recording = channel::inherited_file(RECORDING_FD).context("the recording is missing")?;

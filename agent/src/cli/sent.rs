@@ -8,12 +8,11 @@ use std::{
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use comfy_table::{CellAlignment, Table, presets};
-use demarc_proto::ReportId;
 use serde_json::json;
 
 use crate::{
     gate::{
-        entry::{About, Entry, Kind, Switch},
+        entry::{About, Entry, Kind},
         lines::Entries,
         verify::{Verified, VerifyError, verify},
     },
@@ -104,7 +103,7 @@ fn list(state: &StateDir, as_json: bool, out: &mut impl Write) -> anyhow::Result
             &entry.time,
             entry.kind().as_str(),
             &entry.bytes.len().to_string(),
-            &words(&entry.about),
+            &entry.about.in_words(),
             receipt,
         ]);
     }
@@ -167,7 +166,7 @@ fn show(state: &StateDir, seq: u64, as_json: bool, out: &mut impl Write) -> anyh
             whole["bytes"] = entry.bytes.into();
             return Ok(writeln!(out, "{whole}")?);
         }
-        let about = words(&entry.about);
+        let about = entry.about.in_words();
         eprintln!("entry {seq}, {}, {} {about}, {} bytes", entry.time, entry.kind().as_str(), entry.bytes.len());
         return Ok(out.write_all(entry.bytes.as_bytes())?);
     }
@@ -191,7 +190,7 @@ fn check(state: &StateDir, as_json: bool, out: &mut impl Write) -> anyhow::Resul
             Ok(ExitCode::SUCCESS)
         }
         Ok(verified) => {
-            writeln!(out, "{}", sentence(&verified, key.is_some()))?;
+            writeln!(out, "{}", verified.in_words(key.is_some()))?;
             Ok(ExitCode::SUCCESS)
         }
         Err(VerifyError::Broken(broken)) => {
@@ -211,35 +210,6 @@ fn check(state: &StateDir, as_json: bool, out: &mut impl Write) -> anyhow::Resul
     }
 }
 
-fn sentence(verified: &Verified, enrolled: bool) -> String {
-    let count = |number: u64, noun: &str| format!("{number} {noun}{}", if number == 1 { "" } else { "s" });
-    let reports = count(verified.reports, "report");
-    let mut text = match verified.entries {
-        1 => format!("The ledger is whole: 1 entry, {reports}, "),
-        entries => format!("The ledger is whole: {entries} entries, {reports}, "),
-    };
-    text += &format!("{} good.", count(verified.receipts, "receipt"));
-    if verified.unchecked > 0 {
-        let receipts = count(verified.unchecked, "receipt");
-        text += &match enrolled {
-            true => format!(" {receipts} from before the last enrollment could not be checked against today's hub."),
-            false => {
-                format!(" {receipts} could not be checked: this site is not enrolled, so the hub's key is not known.")
-            }
-        };
-    }
-    if verified.torn > 0 {
-        text += &format!(
-            " At its end are {} bytes of an entry that a power loss cut short; nothing of it left.",
-            verified.torn
-        );
-    }
-    if let Some(head) = verified.head {
-        text += &format!("\nIts last hash is {head}: note it elsewhere, and nobody can change the past unseen.");
-    }
-    text
-}
-
 /// The enrollment, if there is one.
 fn site(state: &StateDir) -> anyhow::Result<Option<Site>> {
     let path = state.site_file();
@@ -249,42 +219,6 @@ fn site(state: &StateDir) -> anyhow::Result<Option<Site>> {
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
     serde_json::from_slice(&text).map(Some).with_context(|| format!("cannot understand {}", path.display()))
-}
-
-/// What an entry is about, for people.
-fn words(about: &About) -> String {
-    let short = |report: &ReportId| report.to_string()[..8].to_owned();
-    let on = |on: bool| if on { "on" } else { "off" };
-    match about {
-        About::Report { report, window } => {
-            format!("{} from {} for {}", short(report), crate::gate::entry::utc(window.start), length(window.seconds))
-        }
-        About::Receipt { report } | About::Withdrawn { report } => short(report),
-        About::Refused { report, reason } => {
-            format!("{} because of {}", short(report), serde_json::json!(reason).as_str().unwrap_or_default())
-        }
-        About::Hello {} | About::Renew {} => String::new(),
-        About::Enroll { site } => site.to_string(),
-        About::Consent { switch, from, to, by } => {
-            let switch = match switch {
-                Switch::Upload => "uploads",
-                Switch::Tunnel => "tunnel",
-            };
-            let by = serde_json::json!(by);
-            format!("{switch} from {} to {} by {}", on(*from), on(*to), by.as_str().unwrap_or_default())
-        }
-        About::Grant { grant, scope, until } => {
-            format!("{grant} for {scope} until {}", crate::gate::entry::utc(*until))
-        }
-        About::GrantEnded { grant, end } => format!("{grant}: {}", end.in_words()),
-        About::SessionBegan { session } => session.to_string(),
-        About::Session { session, end, head } => format!("{session}: {}; recording {head}", end.in_words()),
-    }
-}
-
-fn length(seconds: u32) -> String {
-    demarc_proto::WindowLength::from_seconds(seconds)
-        .map_or_else(|_| format!("{seconds}s"), |length| length.to_string())
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ mod trees;
 
 use super::{Access, Grant, Profile, Subject, canary, known, probe};
 use crate::{
-    settings::{Confinement, Settings, Source},
+    settings::{Confinement, Listen, Settings, Source},
     state::StateDir,
 };
 
@@ -122,9 +122,14 @@ pub fn supervisor(ground: &Ground, settings: &Settings, config: &Path) -> Profil
                     directory.display()
                 ));
             }
-            grants.push(Grant::new(real, Access::Read));
+            // The pages have switches, and turning one replaces the config file.
+            let is_edited = what == "config file" && settings.web.listen != Listen::Off;
+            grants.push(Grant::new(real, if is_edited { Access::Own } else { Access::Read }));
         }
     }
+    // A renewed certificate is another file.
+    let certificates = settings.web.certificate.iter().chain(&settings.web.key).filter_map(|file| file.parent());
+    grants.extend(certificates.map(|directory| Grant::new(directory, Access::Read)));
     gaps.dedup();
     let mut profile = profile(Subject::Supervisor, ground, settings, grants, gaps);
     let mut candidates = canary::planted(&state).to_vec();
@@ -171,6 +176,27 @@ pub fn link(ground: &Ground, settings: &Settings, config: &Path, port: u16) -> P
     profile.forbidden = forbidden_to_roles(ground, &state);
     profile.forbidden.extend([state.store(), state.ledger(), config.to_owned()]);
     profile.forbidden.extend(settings.pbx.source.iter().filter_map(Source::some_file));
+    profile
+}
+
+/// The profile of the role that serves the owner's pages: it reads what the owner may see, and writes nothing but the index
+/// of the store's log, by which SQLite tells readers and writers of each other.
+pub fn web(ground: &Ground, settings: &Settings, config: &Path) -> Profile {
+    let state = StateDir::new(&settings.state_dir);
+    let mut grants = vec![
+        Grant::new(state.collector(), Access::Read),
+        Grant::new(state.outbox(), Access::Read),
+        Grant::new(state.site(), Access::Read),
+        Grant::new(state.session_recordings(), Access::Read),
+        Grant::new(state.store_index(), Access::Device),
+    ];
+    grants.extend(devices());
+    grants.extend(ZONES.iter().map(|path| Grant::new(path, Access::Read)));
+    let mut profile = profile(Subject::Web, ground, settings, grants, Vec::new());
+    profile.forbidden = forbidden_to_roles(ground, &state);
+    profile.forbidden.extend([state.link().join(LINK_KEY), state.host_key(), config.to_owned()]);
+    profile.forbidden.extend(settings.pbx.source.iter().filter_map(Source::some_file));
+    profile.forbidden.extend(settings.web.key.clone());
     profile
 }
 

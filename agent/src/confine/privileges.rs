@@ -23,7 +23,7 @@ pub(super) fn harden() -> io::Result<()> {
 pub(super) fn drop_capabilities(subject: Subject) -> io::Result<()> {
     let keep = match subject {
         Subject::Supervisor | Subject::Collector | Subject::Session | Subject::Shell => CapabilitySet::DAC_READ_SEARCH,
-        Subject::Link | Subject::Command => CapabilitySet::empty(),
+        Subject::Link | Subject::Web | Subject::Command => CapabilitySet::empty(),
     };
     let now = rustix::thread::capabilities(None)?;
     if now.effective.contains(CapabilitySet::SETPCAP) {

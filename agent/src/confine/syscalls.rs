@@ -118,11 +118,14 @@ pub(super) fn filters(profile: &Profile) -> Result<Vec<BpfProgram>, BackendError
     let subject = profile.subject;
     let mut filters = Vec::new();
     let mut refused = deny_always(NEVER);
-    let is_role = matches!(subject, Subject::Collector | Subject::Link);
-    if is_role {
+    if matches!(subject, Subject::Collector | Subject::Link | Subject::Web) {
         refused.extend(no_programs()?);
         refused.extend(deny_always(MODES_AND_OWNERS));
-        refused.extend(deny_always(&[libc::SYS_listen, libc::SYS_accept, libc::SYS_accept4]));
+        refused.extend(deny_always(&[libc::SYS_listen]));
+        // What serves pages is given one socket to take connections from, and makes none.
+        if subject != Subject::Web {
+            refused.extend(deny_always(&[libc::SYS_accept, libc::SYS_accept4]));
+        }
         filters.push(no_clone3()?);
     }
     if matches!(subject, Subject::Session | Subject::Shell) {
@@ -132,7 +135,7 @@ pub(super) fn filters(profile: &Profile) -> Result<Vec<BpfProgram>, BackendError
     }
     filters.push(filter(refused, libc::EPERM)?);
     let sockets = match subject {
-        Subject::Collector | Subject::Command => only_unix_sockets()?,
+        Subject::Collector | Subject::Web | Subject::Command => only_unix_sockets()?,
         Subject::Link => only_internet_sockets()?,
         Subject::Session | Subject::Shell => session::sockets(profile)?,
         // Its child, the link, could otherwise make none; the supervisor itself only speaks over pairs.

@@ -3,11 +3,12 @@
 use std::{ffi::OsStr, fmt, time::Duration};
 
 use demarc_proto::{SCHEMA, SiteId};
+use serde::{Deserialize, Serialize};
 
 use crate::ipc::CollectorSettings;
 
 /// What the answer depends on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Consent {
     /// The switch: see [`effective_upload`].
     pub upload: bool,

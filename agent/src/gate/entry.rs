@@ -295,6 +295,8 @@ pub enum Switch {
 pub enum By {
     /// A command of `demarc`.
     Command,
+    /// The owner's pages.
+    Page,
     /// The settings, in the file or in the environment.
     Settings,
 }

@@ -19,7 +19,10 @@ use tokio::net::{
 };
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
-use super::{FromCollector, FromLink, FromSession, ToCollector, ToLink, ToSession};
+use super::{
+    FromCollector, FromLink, FromSession, ToCollector, ToLink, ToSession,
+    web::{FromWeb, ToWeb},
+};
 
 /// The longest message: a certificate request, a receipt and a status are far shorter.
 pub const MAX_MESSAGE: usize = 4 << 20;
@@ -31,6 +34,9 @@ pub type LinkChannel = Channel<ToLink, FromLink>;
 
 /// The end of a session's worker.
 pub type SessionChannel = Channel<ToSession, FromSession>;
+
+/// The end of the role that serves the owner's pages.
+pub type WebChannel = Channel<ToWeb, FromWeb>;
 
 /// One end of a socket pair: takes in `In`, sends `Out`.
 #[derive(Debug)]

@@ -7,12 +7,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::{Deserialize, Serialize};
 use toml_edit::{DocumentMut, Item, Table, value};
 
 use super::load::{LoadError, load_text};
 
 /// A switch in the config file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Switch {
     /// `stats.upload`
     Upload,
@@ -26,6 +28,14 @@ impl Switch {
         match self {
             Self::Upload => "stats.upload",
             Self::Tunnel => "tunnel.enabled",
+        }
+    }
+
+    /// The command that turns it.
+    pub fn command(self) -> &'static str {
+        match self {
+            Self::Upload => "stats",
+            Self::Tunnel => "tunnel",
         }
     }
 

@@ -147,6 +147,9 @@ fn make_absolute(settings: &mut Settings) -> io::Result<()> {
     for path in settings.pbx.source.iter_mut().filter_map(super::Source::path_mut) {
         *path = std::path::absolute(&*path)?;
     }
+    for path in settings.web.certificate.iter_mut().chain(&mut settings.web.key) {
+        *path = std::path::absolute(&*path)?;
+    }
     for path in &mut settings.recordings.paths {
         *path = std::path::absolute(&*path)?;
     }

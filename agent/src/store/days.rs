@@ -62,6 +62,11 @@ impl Packed {
     }
 }
 
+/// The quarter hours of a day.
+pub(super) fn quarters_of(day: i64) -> std::ops::Range<i64> {
+    day * QUARTERS..(day + 1) * QUARTERS
+}
+
 /// The day of a quarter hour.
 pub(super) fn day_of(quarter: i64) -> i64 {
     quarter.div_euclid(QUARTERS)

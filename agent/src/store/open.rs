@@ -54,6 +54,30 @@ impl Store {
         }
     }
 
+    /// Opens the store for looking at it; none if there is none. Nothing can be written by this way.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or the daemon has not brought it up to date.
+    pub fn open_to_read(state: &StateDir) -> Result<Option<Self>, StoreError> {
+        let path = state.store();
+        if fs::metadata(&path).is_ok_and(|file| file.len() > 0) {
+            let fault = |error: rusqlite::Error| StoreError::of(&path, error.into());
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let connection = Connection::open_with_flags(&path, flags).map_err(fault)?;
+            connection.busy_timeout(BUSY).map_err(fault)?;
+            connection.set_prepared_statement_cache_capacity(64);
+            connection
+                .execute_batch("PRAGMA cache_size = -2048; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;")
+                .map_err(fault)?;
+            let found = schema::version(&connection).map_err(fault)?;
+            if found != schema::KNOWN {
+                return Err(StoreError::TooNew { path, found, known: schema::KNOWN });
+            }
+            return Ok(Some(Self::around(connection, path)));
+        }
+        Ok(None)
+    }
+
     /// Gives a damaged store another name, `calls.db.corrupt-<time>`, so that a fresh one can begin. Nothing is
     /// deleted. Returns the new name.
     ///
@@ -118,14 +142,18 @@ impl Store {
         if found < schema::KNOWN {
             schema::migrate(&mut connection).map_err(fault)?;
         }
-        Ok(Self {
+        Ok(Self::around(connection, path.to_owned()))
+    }
+
+    fn around(connection: Connection, path: PathBuf) -> Self {
+        Self {
             connection,
-            path: path.to_owned(),
+            path,
             names: NameTable::default(),
             expected: Default::default(),
             imports: Default::default(),
             pruned: 0,
-        })
+        }
     }
 }
 

@@ -107,6 +107,24 @@ impl Store {
         self.read_rollups(from, to, visit).map_err(|error| self.fault(error))
     }
 
+    /// The quarter hour in which the newest call ended, if there is a call.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn newest_quarter(&self) -> Result<Option<i64>, StoreError> {
+        let last_day =
+            "SELECT max((SELECT coalesce(max(day), 0) FROM day), (SELECT coalesce(max(quarter), 0) FROM rollup) / 96)";
+        let day: i64 = self
+            .connection
+            .prepare_cached(last_day)
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+            .map_err(|error| self.fault(error))?;
+        let mut newest = None;
+        let day = days::quarters_of(day);
+        self.rollups(day.start, day.end, |row| newest = newest.max(Some(row.quarter)))?;
+        Ok(newest)
+    }
+
     /// The texts behind the numbers in a [`RollupRow`].
     ///
     /// # Errors

@@ -75,6 +75,7 @@ impl Supervisor {
             Err(error) => self.refuse(error.to_string()),
         }
         self.distribute(now);
+        self.tell_web();
     }
 
     /// Keeps the last good settings.

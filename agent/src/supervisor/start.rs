@@ -23,6 +23,7 @@ use super::{
     sessions::Sessions,
     slot::Slot,
     watch::{SETTLED, Watched, wake_on_change},
+    web::{self, Listener, Web},
 };
 use crate::{
     cgroup::{self, Home},
@@ -88,6 +89,7 @@ pub fn run(config: &Path, loaded: Loaded) -> Result<ExitCode, RunError> {
     let socket = state.control_socket();
     let bound =
         Bound::bind(&socket).map_err(|source| RunError::Socket { path: socket.display().to_string(), source })?;
+    let listener = Listener::bind(&loaded.settings.web.listen);
     let (profile, confined) = confine(&ground, &loaded, &config)?;
     for warning in load::warnings(&loaded.settings).iter().chain(&confined.gaps) {
         tracing::warn!("{warning}");
@@ -97,7 +99,7 @@ pub fn run(config: &Path, loaded: Loaded) -> Result<ExitCode, RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ending = runtime.block_on(async {
         tokio::spawn(memory::stay_small());
-        let (supervisor, inbox) = supervisor(config, state, ground, profile, confined, loaded, home.clone());
+        let (supervisor, inbox) = supervisor(config, state, ground, profile, confined, loaded, home.clone(), listener);
         main_loop(supervisor, inbox, bound).await
     })?;
     home.iter().for_each(Home::leave);
@@ -149,6 +151,7 @@ fn supervisor(
     confined: Confined,
     loaded: Loaded,
     home: Result<Home, String>,
+    listener: Result<Listener, String>,
 ) -> (Supervisor, Inbox) {
     let (to_collector, collector) = mpsc::channel(MOST_EVENTS);
     let (to_link, link) = mpsc::channel(MOST_EVENTS);
@@ -166,6 +169,8 @@ fn supervisor(
     }
     let (to_sessions, sessions_said) = mpsc::channel(MOST_EVENTS);
     let (to_dialled, dialled) = mpsc::channel(MOST_EVENTS);
+    let (to_web, web_said) = mpsc::channel(MOST_EVENTS);
+    let (to_web_answers, web_answers) = mpsc::channel(MOST_EVENTS);
     let (sessions, dead) = Sessions::new(&state, home, to_sessions);
     let mut supervisor = Supervisor {
         config,
@@ -191,6 +196,7 @@ fn supervisor(
         relay: Relay::default(),
         connections: Connections::new(to_dialled),
         sessions,
+        web: Web::new(listener, to_web, to_web_answers),
         watched_config,
         watched_site,
         waiting: Vec::new(),
@@ -198,7 +204,7 @@ fn supervisor(
         ending: None,
     };
     supervisor.close_what_was_left(dead);
-    (supervisor, Inbox { collector, link, sessions: sessions_said, dialled })
+    (supervisor, Inbox { collector, link, sessions: sessions_said, dialled, web: web_said, web_answers })
 }
 
 async fn main_loop(mut supervisor: Supervisor, mut inbox: Inbox, bound: Bound) -> io::Result<Ending> {
@@ -215,6 +221,7 @@ async fn main_loop(mut supervisor: Supervisor, mut inbox: Inbox, bound: Bound) -
     let (questions, mut asked) = mpsc::channel(MOST_EVENTS);
     let serving = bound.serve(questions);
     tokio::pin!(serving);
+    let door = supervisor.web.door()?;
     let mut now = Instant::now();
     supervisor.handle(Happening::Due, now);
     loop {
@@ -226,6 +233,9 @@ async fn main_loop(mut supervisor: Supervisor, mut inbox: Inbox, bound: Bound) -
             Some((incarnation, event)) = inbox.collector.recv() => Happening::Collector(incarnation, event),
             Some((incarnation, event)) = inbox.link.recv() => Happening::Link(incarnation, event),
             Some((incarnation, event)) = inbox.sessions.recv() => Happening::Session(incarnation, event),
+            Some((incarnation, event)) = inbox.web.recv() => Happening::Web(incarnation, event),
+            Some((incarnation, message)) = inbox.web_answers.recv() => Happening::WebAnswered(incarnation, message),
+            () = web::knock(&door), if supervisor.web.is_asleep() => Happening::Knocked,
             Some(dialled) = inbox.dialled.recv() => Happening::Dialled(dialled),
             Some((request, answer)) = asked.recv() => Happening::Asked(request, answer),
             _ = terminate.recv() => Happening::Stop,

@@ -39,6 +39,7 @@ impl Supervisor {
             collected: self.collected.clone(),
             linked: self.linked.clone(),
             support: self.support_status(),
+            web: self.web_status(),
         }
     }
 
@@ -47,6 +48,7 @@ impl Supervisor {
         let settings = &self.loaded.settings;
         let mut notices = load::warnings(settings);
         notices.extend(self.site.as_ref().err().cloned());
+        notices.extend(self.web_notice());
         if self.ground.landlock.is_none() {
             if settings.confinement == Confinement::Required {
                 notices.push("confinement is now \"required\": restart demarc to have it checked.".to_owned());

@@ -66,6 +66,7 @@ pub(super) fn all(loaded: &Loaded, config: &Path, state: &StateDir, ground: &Gro
         layout::supervisor(ground, settings, config),
         layout::collector(ground, settings),
         layout::link(ground, settings, config, stage.port),
+        layout::web(ground, settings, config),
         layout::command(ground, settings),
     ];
     let mut proofs = Vec::new();
@@ -144,10 +145,11 @@ impl Stage {
             Subject::Supervisor => self.supervisor(profile, &mut attempts),
             Subject::Collector => self.collector(&mut attempts),
             Subject::Link => self.link(profile, &mut attempts),
+            Subject::Web => self.web(&mut attempts),
             Subject::Command => self.no_internet(&mut attempts),
             Subject::Session | Subject::Shell => sessions::attempts(self, profile, &mut attempts),
         }
-        if matches!(profile.subject, Subject::Collector | Subject::Link) {
+        if matches!(profile.subject, Subject::Collector | Subject::Link | Subject::Web) {
             attempts.push(("make another process".to_owned(), Attempt::Fork, Expected::Refused));
         }
         // Sessions start programs, and the supervisor holds what it hands on to them.
@@ -193,6 +195,23 @@ impl Stage {
         let mut refused = |what: &str, attempt| attempts.push((what.to_owned(), attempt, Expected::Refused));
         refused("look at the link's keys", Attempt::List(self.state.link()));
         refused("read the site's private key", Attempt::Read(self.state.link().join("key.pem")));
+        refused("read the config file", Attempt::Read(self.config.clone()));
+        refused("listen on a port", Attempt::Listen);
+        self.no_internet(attempts);
+    }
+
+    fn web(&self, attempts: &mut Attempts) {
+        let own = Attempt::List(self.state.collector());
+        attempts.push(("look at the figures".to_owned(), own, Expected::Allowed));
+        let mut refused = |what: &str, attempt| attempts.push((what.to_owned(), attempt, Expected::Refused));
+        for path in self.sources().filter(|path| path.exists()) {
+            refused("read call records", Attempt::Read(path.to_owned()));
+        }
+        refused("change the figures", Attempt::Write(self.state.collector().join("doctor")));
+        refused("put a file into the outbox", Attempt::Write(self.state.outbox().join("doctor.json")));
+        refused("look at the link's keys", Attempt::List(self.state.link()));
+        refused("read the site's private key", Attempt::Read(self.state.link().join("key.pem")));
+        refused("read the site's SSH host key", Attempt::Read(self.state.host_key()));
         refused("read the config file", Attempt::Read(self.config.clone()));
         refused("listen on a port", Attempt::Listen);
         self.no_internet(attempts);

@@ -1,38 +1,21 @@
 //! `demarc support list` and `verify`: who was here, and whether the recordings are what was shown.
 
-use std::{collections::BTreeMap, io, process::ExitCode};
+use std::{io, process::ExitCode};
 
-use anyhow::Context;
 use comfy_table::{Table, presets};
-use demarc_proto::support::{GrantId, Scope};
 use serde::Serialize;
 
 use super::spoken;
 use crate::{
     control::{Answer, LiveGrant, LiveSession, Request, SupportStatus, client},
-    gate::{
-        entry::{About, LineHash},
-        lines::Entries,
-    },
+    gate::entry::LineHash,
     state::StateDir,
     support::{
-        End, SessionId, SessionReport,
+        SessionId,
         cast::{self, CastError},
+        past::{self, Past},
     },
 };
-
-/// A session as the ledger tells of it.
-#[derive(Debug, Serialize)]
-struct Past {
-    session: SessionId,
-    scope: Option<Scope>,
-    began: String,
-    /// Absent while it runs, or where its end is not in the ledger.
-    ended: Option<String>,
-    end: Option<End>,
-    head: Option<LineHash>,
-    report: Option<SessionReport>,
-}
 
 #[derive(Serialize)]
 struct Listed {
@@ -48,7 +31,7 @@ pub(super) fn run(state: &StateDir, json: bool) -> anyhow::Result<()> {
         Ok(Answer::Support(status)) => Some(*status),
         _ => None,
     };
-    let sessions = past(state)?;
+    let sessions = past::sessions(state)?;
     super::super::end_quietly_with_the_reader();
     if json {
         let SupportStatus { closed, host_certificate, grants, sessions: running, .. } = status.unwrap_or_else(|| {
@@ -137,43 +120,6 @@ fn table(head: &[&str]) -> Table {
     table
 }
 
-/// Every session in the ledger, the oldest first.
-fn past(state: &StateDir) -> anyhow::Result<Vec<Past>> {
-    let path = state.ledger();
-    let entries = match Entries::open(&path) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error).with_context(|| format!("cannot read the ledger {}", path.display())),
-    };
-    let mut scopes = BTreeMap::<GrantId, Scope>::new();
-    let mut sessions = Vec::<Past>::new();
-    for placed in entries {
-        let entry = placed?.entry;
-        match entry.about {
-            About::Grant { grant, scope, .. } => {
-                scopes.insert(grant, scope);
-            }
-            About::SessionBegan { session } => sessions.push(Past {
-                session,
-                scope: scopes.get(&session.grant).copied(),
-                began: entry.time,
-                ended: None,
-                end: None,
-                head: None,
-                report: None,
-            }),
-            About::Session { session, end, head } => {
-                if let Some(past) = sessions.iter_mut().rev().find(|past| past.session == session) {
-                    (past.ended, past.end, past.head) = (Some(entry.time), Some(end), Some(head));
-                    past.report = serde_json::from_str(&entry.bytes).ok();
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(sessions)
-}
-
 /// What the check of one recording came to.
 #[derive(Serialize)]
 struct Checked {
@@ -184,7 +130,7 @@ struct Checked {
 }
 
 pub(super) fn verify(state: &StateDir, wanted: &[SessionId], json: bool) -> anyhow::Result<ExitCode> {
-    let past = past(state)?;
+    let past = past::sessions(state)?;
     for session in wanted {
         if !past.iter().any(|past| past.session == *session) {
             anyhow::bail!("there was no session {session}");

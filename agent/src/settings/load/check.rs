@@ -7,7 +7,8 @@ use russh::keys::{Algorithm, PublicKey};
 
 use crate::{
     link::proxy::Proxy,
-    settings::{Settings, Source, loopback},
+    settings::{Settings, Source, Web, loopback},
+    web::password,
 };
 
 /// A value that makes no sense.
@@ -68,6 +69,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
             return fault("support.authorities", "a support authority's key is an Ed25519 key");
         }
     }
+    check_web(&settings.web)?;
     let mut seen = Vec::new();
     for (occurrence, source) in settings.pbx.source.iter().enumerate() {
         let before = &settings.pbx.source[..occurrence];
@@ -101,6 +103,33 @@ pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
             let problem = "no time zone has this name; allowed is an IANA name, such as \"Europe/Berlin\"".to_owned();
             return Err(Fault { key: "pbx.source.timezone", occurrence, problem });
         }
+    }
+    Ok(())
+}
+
+/// What is reachable from the network is encrypted, and asks for a password.
+fn check_web(web: &Web) -> Result<(), Fault> {
+    if web.certificate.is_some() != web.key.is_some() {
+        let missing = if web.key.is_none() { "web.key" } else { "web.certificate" };
+        return fault("web", format!("a certificate and its key go together; {missing} is missing"));
+    }
+    if web.listen.is_open_to_the_network() && (web.certificate.is_none() || web.password.is_none()) {
+        return fault(
+            "web.listen",
+            "other machines can reach this address: it needs web.certificate, web.key and web.password; \
+             \"127.0.0.1:8427\" is for this machine alone",
+        );
+    }
+    let is_name = |host: &String| {
+        !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))
+    };
+    if !web.hosts.iter().all(is_name) {
+        return fault("web.hosts", "allowed are names of hosts without a port, such as \"pbx.example.com\"");
+    }
+    if let Some(password) = &web.password
+        && !password::is_hash(password.expose())
+    {
+        return fault("web.password", "this is no hash of a password; `demarc web password` makes one");
     }
     Ok(())
 }

@@ -41,6 +41,12 @@ pub(super) const ALLOWED: &[(&str, &str)] = &[
     ("stats.schema", "the number of a report schema, such as 1"),
     ("recordings", "a section"),
     ("recordings.paths", "a list of directories in quotes"),
+    ("web", "a section"),
+    ("web.listen", "address:port in quotes, such as \"127.0.0.1:8427\", or \"unix:/path\", or \"off\""),
+    ("web.hosts", "a list of host names in quotes, such as [\"pbx.example.com\"]"),
+    ("web.certificate", "a file in quotes, such as \"/etc/demarc/web.pem\""),
+    ("web.key", "a file in quotes, such as \"/etc/demarc/web.key\""),
+    ("web.password", "the hash that `demarc web password` prints, in quotes"),
 ];
 
 /// The error of the parser, as its reader needs it.

@@ -1,0 +1,28 @@
+//! Charts as SVG and tables, drawn on this side: they work without a program in the browser, print, and can be read aloud.
+//!
+//! Every chart has a sentence above that says what to take away, and a real table behind.
+
+mod bars;
+mod heat;
+mod scale;
+mod trend;
+
+use maud::{Markup, html};
+
+pub(crate) use self::{
+    bars::{Bars, Series},
+    heat::Heat,
+    scale::grouped,
+    trend::{Point, Trend},
+};
+
+/// A chart with its sentence above and its table behind.
+pub(crate) fn figure(takeaway: &str, chart: &Markup, table: &Markup) -> Markup {
+    html! {
+        figure {
+            figcaption { (takeaway) }
+            (chart)
+            details { summary { "The figures as a table" } div.scroll { (table) } }
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! The pages, and which path leads to which.
+
+mod calls;
+pub(super) mod enter;
+mod overview;
+mod period;
+mod queues;
+mod sent;
+mod strip;
+mod support;
+mod switches;
+pub(super) mod trouble;
+
+use std::sync::Arc;
+
+use axum::{Router, extract::DefaultBodyLimit, middleware, routing::get};
+
+use super::{app::App, assets, guard};
+
+/// The longest form.
+const MAX_FORM: usize = 16 << 10;
+
+/// All pages.
+pub(super) fn router(app: Arc<App>) -> Router {
+    let inside = Router::new()
+        .route("/", get(overview::show))
+        .merge(calls::router())
+        .merge(queues::router())
+        .merge(sent::router())
+        .merge(switches::router())
+        .merge(support::router())
+        .route("/leave", axum::routing::post(enter::leave))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&app), guard::logged_in));
+    Router::new()
+        .merge(inside)
+        .merge(enter::router())
+        .merge(assets::router())
+        .fallback(trouble::nowhere)
+        .layer(DefaultBodyLimit::max(MAX_FORM))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), guard::same_origin))
+        .with_state(app)
+}
