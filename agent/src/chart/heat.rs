@@ -17,8 +17,8 @@ pub(crate) struct Heat<'a> {
 }
 
 impl Heat<'_> {
-    /// The table. A cell is darker the higher its share is, and says the part; the whole is said to who points at it, and in the
-    /// cell's own words to who hears it.
+    /// The table. A cell says its share in percent and what that is of, and is darker the higher the share certainly is: a share
+    /// of a few calls is no dark one.
     pub(crate) fn table(&self) -> Markup {
         html! {
             div.scroll { table.heat {
@@ -44,9 +44,10 @@ fn one(cell: Share) -> Markup {
     match cell.value() {
         None => html! { td {} },
         Some(share) => {
-            let level = (share * 10.0).floor().clamp(0.0, 9.0) as u8;
+            let certain = cell.interval().map_or(0.0, |(from, _)| from);
+            let level = (certain * 10.0).floor().clamp(0.0, 9.0) as u8;
             let words = format!("{} of {}", cell.part, cell.n);
-            html! { td class={ "h" (level) } title=(words) { (cell.part) small { "/" (cell.n) } } }
+            html! { td class={ "h" (level) } title=(words) { (format!("{:.0}%", share * 100.0)) small { (cell.n) } } }
         }
     }
 }

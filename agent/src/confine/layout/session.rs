@@ -32,11 +32,18 @@ pub fn is_open(settings: &Settings) -> bool {
     settings.support.mode == SupportMode::Ask && !settings.support.authorities.is_empty()
 }
 
+/// Tells one boot of the machine from the next: grants end with it.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
 /// What the supervisor holds so that it can hand it on to sessions: a confinement can only get narrower. `directories` are
 /// those of log files, which rotation replaces.
 pub(super) fn supervisors(ground: &Ground, settings: &Settings) -> Vec<Grant> {
     let state = StateDir::new(&settings.state_dir);
-    let mut grants = vec![Grant::new(state.support(), Access::Own), Grant::new(state.scratch(), Access::Scratch)];
+    let mut grants = vec![
+        Grant::new(state.support(), Access::Own),
+        Grant::new(state.scratch(), Access::Scratch),
+        Grant::new(BOOT_ID, Access::Read),
+    ];
     if !is_open(settings) {
         return grants;
     }

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Parties that a table on the page names; the export has all.
-const MOST_PARTIES: usize = 40;
+const MOST_PARTIES: usize = 20;
 
 pub(super) fn router() -> Router<Arc<App>> {
     Router::new()
@@ -71,11 +71,9 @@ async fn show(
             (summary(&figures.total(), &before.total(), period))
             (volume(&figures, period))
             (outcomes(&figures.total(), &before.total()))
-            div.columns {
-                (parties("Trunks", figures.parties.trunks.iter().map(|(name, amounts)| (name.expose(), amounts))))
-                (parties("Queues", figures.parties.queues.iter().map(|(name, amounts)| (name.expose(), amounts))))
-                (parties("Extensions", figures.parties.extensions.iter().map(|(name, amounts)| (name.expose(), amounts))))
-            }
+            (parties("Trunks", figures.parties.trunks.iter().map(|(name, amounts)| (name.expose(), amounts))))
+            (parties("Queues", figures.parties.queues.iter().map(|(name, amounts)| (name.expose(), amounts))))
+            (parties("Extensions", figures.parties.extensions.iter().map(|(name, amounts)| (name.expose(), amounts))))
             (exports(period))
         },
         Err(none) => html! { (chooser) p.warn { (none) } },

@@ -148,7 +148,7 @@ fn missed(figures: &CallFigures) -> Markup {
         None => "Every call that came in was answered by a person.".to_owned(),
     };
     let heat = Heat {
-        caption: "Inbound calls that no person answered, of all inbound calls, by day of the week and hour; the darker, the larger the share",
+        caption: "Share of inbound calls that no person answered, and below it the number of inbound calls, by day of the week and hour. The darker, the larger the share certainly is (lower end of its 95 % interval).",
         rows: WEEKDAYS.to_vec(),
         columns: (0..24).map(|hour| hour.to_string()).collect(),
         cells,
