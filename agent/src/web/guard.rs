@@ -153,7 +153,7 @@ mod tests {
             address: address.map(|address| address.parse().unwrap()),
             hosts: vec!["pbx.example.com".to_owned()],
             tls: None,
-            password: None,
+            has_password: false,
             consent: Consent {
                 upload: false,
                 enrolled: None,
