@@ -59,6 +59,11 @@ pub enum Question {
         /// What was typed.
         password: Secret,
     },
+    /// To know how everything is, for the owner's monitoring. Where other machines can ask, the password must come with it.
+    Monitor {
+        /// What was sent.
+        password: Option<Secret>,
+    },
     /// To log out.
     Leave {
         /// The browser's secret.

@@ -63,7 +63,13 @@ pub(super) struct Finding {
 
 enum Found {
     Answer(Box<Answer>),
-    Password { is_right: bool },
+    Password { is_right: bool, purpose: Purpose },
+}
+
+/// What a password is for.
+enum Purpose {
+    Admission,
+    Status,
 }
 
 impl Web {
@@ -171,7 +177,7 @@ impl Supervisor {
 
     fn web_asks(&mut self, incarnation: u64, number: u64, question: Question, now: Instant) {
         let known = match &question {
-            Question::Enter { .. } | Question::Admit { .. } => true,
+            Question::Enter { .. } | Question::Admit { .. } | Question::Monitor { .. } => true,
             Question::Leave { session } | Question::Control { session, .. } | Question::Turn { session, .. } => {
                 self.web.browsers.knows(session, now)
             }
@@ -182,7 +188,13 @@ impl Supervisor {
                 Some(session) => Reply::Entered { session },
                 None => Reply::Unknown,
             },
-            Question::Admit { password } => return self.check_password(incarnation, number, password),
+            Question::Admit { password } => {
+                return self.check_password(incarnation, number, Some(password), Purpose::Admission);
+            }
+            Question::Monitor { password } if self.loaded.settings.web.listen.is_open_to_the_network() => {
+                return self.check_password(incarnation, number, password, Purpose::Status);
+            }
+            Question::Monitor { .. } => return self.ask_for_web(incarnation, number, Request::Status, now),
             Question::Leave { session } => {
                 self.web.browsers.leave(&session);
                 Reply::Left
@@ -210,11 +222,13 @@ impl Supervisor {
     }
 
     /// Looks whether it is the password, which takes a while, on a thread of its own.
-    fn check_password(&self, incarnation: u64, number: u64, password: Secret) {
+    fn check_password(&self, incarnation: u64, number: u64, password: Option<Secret>, purpose: Purpose) {
         let (hash, findings) = (self.loaded.settings.web.password.clone(), self.web.findings.clone());
         tokio::task::spawn_blocking(move || {
-            let is_right = hash.is_some_and(|hash| password::is_right(password.expose(), hash.expose()));
-            let _ = findings.blocking_send(Finding { incarnation, number, found: Found::Password { is_right } });
+            let both = password.zip(hash);
+            let is_right = both.is_some_and(|(password, hash)| password::is_right(password.expose(), hash.expose()));
+            let _ =
+                findings.blocking_send(Finding { incarnation, number, found: Found::Password { is_right, purpose } });
         });
     }
 
@@ -222,8 +236,11 @@ impl Supervisor {
     pub(super) fn web_found(&mut self, finding: Finding, now: Instant) {
         let reply = match finding.found {
             Found::Answer(answer) => Reply::Control(*answer),
-            Found::Password { is_right: true } => Reply::Entered { session: self.web.browsers.admit(now) },
-            Found::Password { is_right: false } => Reply::Unknown,
+            Found::Password { is_right: false, .. } => Reply::Unknown,
+            Found::Password { purpose: Purpose::Admission, .. } => {
+                Reply::Entered { session: self.web.browsers.admit(now) }
+            }
+            Found::Password { purpose: Purpose::Status, .. } => Reply::Control(Answer::Status(Box::new(self.status()))),
         };
         self.reply(finding.incarnation, finding.number, reply);
     }

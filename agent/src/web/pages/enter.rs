@@ -30,7 +30,7 @@ use crate::{
 
 /// Each try takes so long at least, and one is made after the other: guessing gets nowhere.
 const PAUSE: Duration = Duration::from_secs(1);
-static TRIES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(1));
+pub(super) static TRIES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(1));
 /// Tries that may wait; further ones are turned away.
 static WAITING: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(8));
 
