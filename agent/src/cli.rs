@@ -106,6 +106,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Command::Role(args) = &cli.command {
         return role::run(args);
     }
+    if let Command::Web(args) = &cli.command
+        && args.needs_no_config()
+    {
+        return web::hash();
+    }
     let loaded = match (load::load(&cli.config), &cli.command) {
         (Ok(loaded), _) => loaded,
         (Err(error), Command::Status(args)) => return status::run_despite(args, &cli.config, error),
