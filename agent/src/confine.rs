@@ -1,12 +1,14 @@
 //! What each process may do, enforced by the kernel: an allowlist of files (Landlock), a filter of system calls
 //! (seccomp), and no privileges to gain.
 //!
-//! Six kinds of process are confined, each by the grants of [`layout`]:
+//! Seven kinds of process are confined, each by the grants of [`layout`]:
 //!
 //! * the **collector** reads call records and writes the store and the outbox; it cannot make an internet socket;
 //! * the **link** reads the outbox and its own keys and connects to one port; it cannot open a call record;
 //! * the **supervisor** may do what its children may, because a Landlock domain can only get narrower, plus start
 //!   its own program; it connects to the servers that the sources name on this machine, and passes their bytes on;
+//! * the **keeper** of recordings lists their trees and removes files there; it cannot open one, and has no socket but
+//!   the one to whoever started it;
 //! * a **command** (`demarc report` and its like) reads and writes the state directory and the files it was given;
 //! * the worker of a support **session** gets what the scope of its grant needs, and nothing of ours;
 //! * the **shell** that a session starts gets less than its worker, which it can neither signal nor look into ([`shell`]).
@@ -53,6 +55,8 @@ pub enum Subject {
     Session,
     /// What a support engineer has a session start.
     Shell,
+    /// Counts recordings, and removes old ones.
+    Keeper,
     /// A short-lived command.
     Command,
 }
@@ -66,6 +70,7 @@ impl Subject {
             Self::Link => "link",
             Self::Session => "session",
             Self::Shell => "shell",
+            Self::Keeper => "keeper",
             Self::Command => "command",
         }
     }
@@ -77,6 +82,8 @@ impl Subject {
 pub enum Access {
     /// List directories, and not open a file.
     List,
+    /// List directories and remove files, and not open one.
+    Prune,
     /// Open files for reading, and list directories.
     Read,
     /// Read, write, make, truncate and remove files; no directories, no sockets, no links.
@@ -105,7 +112,7 @@ impl Access {
     /// Whether a file there can be opened for reading.
     pub fn reads(self) -> bool {
         match self {
-            Self::List | Self::Remove | Self::Connect | Self::Cgroups | Self::RemoveDirectories => false,
+            Self::List | Self::Prune | Self::Remove | Self::Connect | Self::Cgroups | Self::RemoveDirectories => false,
             Self::Read | Self::Own | Self::Scratch | Self::Execute | Self::Programs | Self::Device | Self::Terminal => {
                 true
             }

@@ -3,6 +3,7 @@
 pub mod edit;
 pub mod load;
 pub mod loopback;
+pub mod recordings;
 pub mod source;
 
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use std::path::PathBuf;
 use demarc_proto::WindowLength;
 use serde::{Deserialize, Serialize};
 
-pub use self::source::Source;
+pub use self::{recordings::Recordings, source::Source};
 
 /// Everything that an owner can set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,7 +35,7 @@ pub struct Settings {
     /// Sessions of the vendor's support.
     #[serde(default)]
     pub support: Support,
-    /// Call recordings: what must stay out of reach.
+    /// Call recordings: what must stay out of reach, and how long it is kept.
     #[serde(default)]
     pub recordings: Recordings,
 }
@@ -152,15 +153,6 @@ pub enum SupportMode {
     Ask,
     /// Never.
     Never,
-}
-
-/// Call recordings: what must stay out of reach.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Recordings {
-    /// Trees of recordings beside the known ones: each start proves that no role can open a file in them.
-    #[serde(default)]
-    pub paths: Vec<PathBuf>,
 }
 
 /// A text that prints as `***`.

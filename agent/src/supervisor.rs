@@ -6,6 +6,7 @@
 mod changes;
 mod connections;
 pub mod derive;
+mod keeper;
 mod lock;
 mod process;
 mod relay;
@@ -34,12 +35,14 @@ use crate::{
         CONNECTION_FD, CollectorSettings, CollectorStatus, Confined, FromCollector, FromLink, FromSession,
         LinkSettings, LinkStatus, SESSION_FD, ToCollector, ToLink, descriptors,
     },
+    recordings::FromKeeper,
     settings::load::Loaded,
     state::{Site, StateDir},
 };
 use changes::{Silence, Waiting};
 use connections::{Connections, Dialled};
 use derive::Upload;
+use keeper::Keeper;
 use process::Event;
 use relay::{Asker, Relay};
 use sessions::Sessions;
@@ -85,6 +88,7 @@ struct Supervisor {
     relay: Relay,
     connections: Connections,
     sessions: Sessions,
+    keeper: Keeper,
 
     watched_config: Watched,
     watched_site: Watched,
@@ -106,6 +110,7 @@ enum Happening {
     Link(u64, Event<FromLink>),
     Session(u64, Event<FromSession>),
     Dialled(Dialled),
+    Keeper(u64, Event<FromKeeper>),
     Asked(Request, oneshot::Sender<Answer>),
     Look,
     Reload,
@@ -140,8 +145,9 @@ impl Supervisor {
                     self.collector.tell(message);
                 }
             }
+            Happening::Keeper(number, event) => self.keeper_did(number, event, now),
             Happening::Asked(Request::Status, answer) => {
-                let _ = answer.send(Answer::Status(Box::new(self.status())));
+                let _ = answer.send(Answer::Status(Box::new(self.status(now))));
             }
             Happening::Asked(Request::Reload, answer) => self.reload_for(answer, now),
             Happening::Asked(Request::Support, answer) => {
@@ -151,6 +157,13 @@ impl Supervisor {
                 self.allow(scope, Duration::from_secs(seconds), (ticket, engineer), answer);
             }
             Happening::Asked(Request::End { grant }, answer) => self.end_for(grant, answer, now),
+            Happening::Asked(Request::Recordings, answer) => {
+                let _ = answer.send(Answer::Recordings(Box::new(self.recordings_status(now))));
+            }
+            Happening::Asked(Request::Keep { work }, answer) => self.keep_for(work, answer, now),
+            Happening::Asked(Request::Kept { job }, answer) => {
+                let _ = answer.send(self.kept(job));
+            }
             Happening::Look => self.look(now),
             Happening::Reload => self.reload(now),
             Happening::Stop => match self.ending {
@@ -164,6 +177,7 @@ impl Supervisor {
             Happening::Due => {}
         }
         self.enforce_sessions(now);
+        self.keep_recordings(now);
         self.reconcile(now);
         self.enforce_silence(now);
         self.answer_waiting(now);
@@ -223,7 +237,13 @@ impl Supervisor {
     fn next_due(&self, last: Instant) -> Option<Instant> {
         let waiting = self.waiting.iter().map(|waiting| waiting.until);
         let silence = self.silence.as_ref().map(|silence| silence.until);
-        let due = [self.link.next_due(), self.collector.next_due(), self.sessions.next_due(last), silence];
+        let due = [
+            self.link.next_due(),
+            self.collector.next_due(),
+            self.sessions.next_due(last),
+            self.keeper.next_due(),
+            silence,
+        ];
         due.into_iter().flatten().chain(waiting).filter(|due| *due > last).min()
     }
 
@@ -298,6 +318,7 @@ struct Inbox {
     link: mpsc::Receiver<(u64, Event<FromLink>)>,
     sessions: mpsc::Receiver<(u64, Event<FromSession>)>,
     dialled: mpsc::Receiver<Dialled>,
+    keeper: mpsc::Receiver<(u64, Event<FromKeeper>)>,
 }
 
 /// The clock, in seconds since 1970 in UTC.

@@ -15,6 +15,7 @@ use crate::{
     },
     link, log, memory,
     pbx::zone::Zone,
+    recordings::keeper,
     session,
 };
 
@@ -34,6 +35,8 @@ pub enum Role {
     Link,
     /// Speaks SSH with a support engineer, and records it.
     Session,
+    /// Counts recordings and removes old ones, and ends. Cannot open one.
+    Keeper,
     /// Confines itself as it is told to, and tries to break out: for `demarc doctor`.
     Prove,
 }
@@ -47,6 +50,7 @@ pub fn run(args: &RoleArgs) -> anyhow::Result<ExitCode> {
         Role::Collector => ("collector", "demarc-collect"),
         Role::Link => ("link", "demarc-link"),
         Role::Session => ("session", "demarc-session"),
+        Role::Keeper => ("keeper", "demarc-keeper"),
         Role::Prove => ("prove", "demarc-prove"),
     };
     let mut socket: UnixStream =
@@ -70,6 +74,9 @@ pub fn run(args: &RoleArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EXIT_NOT_CONFINED));
         }
     };
+    if args.role == Role::Keeper {
+        return keeper::serve(&mut socket, &profile, confined);
+    }
     match args.role {
         Role::Collector => channel::send_blocking(&mut socket, &FromCollector::Ready(confined))?,
         Role::Session => channel::send_blocking(&mut socket, &FromSession::Ready(confined))?,

@@ -147,7 +147,7 @@ fn make_absolute(settings: &mut Settings) -> io::Result<()> {
     for path in settings.pbx.source.iter_mut().filter_map(super::Source::path_mut) {
         *path = std::path::absolute(&*path)?;
     }
-    for path in &mut settings.recordings.paths {
+    for path in settings.recordings.paths_mut() {
         *path = std::path::absolute(&*path)?;
     }
     Ok(())

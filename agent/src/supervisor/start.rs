@@ -18,6 +18,7 @@ use super::{
     Ending, Happening, Inbox, Supervisor,
     connections::Connections,
     derive,
+    keeper::Keeper,
     lock::{Lock, LockError},
     relay::Relay,
     sessions::Sessions,
@@ -166,7 +167,9 @@ fn supervisor(
     }
     let (to_sessions, sessions_said) = mpsc::channel(MOST_EVENTS);
     let (to_dialled, dialled) = mpsc::channel(MOST_EVENTS);
+    let (to_keeper, keeper) = mpsc::channel(MOST_EVENTS);
     let (sessions, dead) = Sessions::new(&state, home, to_sessions);
+    let keeper_of_recordings = Keeper::new(to_keeper, &loaded.settings, Instant::now());
     let mut supervisor = Supervisor {
         config,
         state,
@@ -191,6 +194,7 @@ fn supervisor(
         relay: Relay::default(),
         connections: Connections::new(to_dialled),
         sessions,
+        keeper: keeper_of_recordings,
         watched_config,
         watched_site,
         waiting: Vec::new(),
@@ -198,7 +202,7 @@ fn supervisor(
         ending: None,
     };
     supervisor.close_what_was_left(dead);
-    (supervisor, Inbox { collector, link, sessions: sessions_said, dialled })
+    (supervisor, Inbox { collector, link, sessions: sessions_said, dialled, keeper })
 }
 
 async fn main_loop(mut supervisor: Supervisor, mut inbox: Inbox, bound: Bound) -> io::Result<Ending> {
@@ -226,6 +230,7 @@ async fn main_loop(mut supervisor: Supervisor, mut inbox: Inbox, bound: Bound) -
             Some((incarnation, event)) = inbox.collector.recv() => Happening::Collector(incarnation, event),
             Some((incarnation, event)) = inbox.link.recv() => Happening::Link(incarnation, event),
             Some((incarnation, event)) = inbox.sessions.recv() => Happening::Session(incarnation, event),
+            Some((number, event)) = inbox.keeper.recv() => Happening::Keeper(number, event),
             Some(dialled) = inbox.dialled.recv() => Happening::Dialled(dialled),
             Some((request, answer)) = asked.recv() => Happening::Asked(request, answer),
             _ = terminate.recv() => Happening::Stop,

@@ -6,8 +6,10 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::{Files, Overview};
 use crate::{
+    cli::recordings::table::{remarks, size},
     control::{RoleStatus, Status, SupportStatus},
     ipc::{PbxStatus, SourceStatus},
+    recordings::TreeStatus,
 };
 
 /// How moments are shown.
@@ -219,6 +221,26 @@ fn recordings(screen: &mut Screen, status: &Status) {
         count => format!("recordings in {count} places"),
     };
     screen.line("recordings", format!("{trees}; {refused} attempts to open what must stay shut were refused"));
+    for tree in &status.kept.trees {
+        screen.line("recordings", tree_of_recordings(tree));
+    }
+    if status.kept.looked.is_some() {
+        remarks(&status.kept).iter().for_each(|remark| screen.line("recordings", remark));
+    }
+}
+
+fn tree_of_recordings(tree: &TreeStatus) -> String {
+    let mut text = format!("{}: {}, {}", tree.path.display(), count(tree.files, "file"), size(tree.bytes));
+    if tree.bytes_per_day > 0 {
+        let _ = write!(text, ", {} a day", size(tree.bytes_per_day));
+    }
+    if let Some(days) = tree.full_in_days {
+        let _ = write!(text, ", the disk is full in {}", count(days, "day"));
+    }
+    if tree.held > 0 {
+        let _ = write!(text, ", {} held", tree.held);
+    }
+    text
 }
 
 fn process(screen: &mut Screen, name: &str, role: &RoleStatus, memory: Option<u64>) {

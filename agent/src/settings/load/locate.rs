@@ -41,6 +41,11 @@ pub(super) const ALLOWED: &[(&str, &str)] = &[
     ("stats.schema", "the number of a report schema, such as 1"),
     ("recordings", "a section"),
     ("recordings.paths", "a list of directories in quotes"),
+    ("recordings.retention", "\"off\", or a time of a day or more in quotes, such as \"90d\""),
+    ("recordings.voicemail", "true or false"),
+    ("recordings.holds", "a section"),
+    ("recordings.holds.paths", "a list of files and directories in quotes"),
+    ("recordings.holds.extensions", "a list of extensions in quotes, such as [\"1001\"]"),
 ];
 
 /// The error of the parser, as its reader needs it.
