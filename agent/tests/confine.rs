@@ -176,6 +176,28 @@ fn a_recording_that_opens_ends_the_daemon_for_good() {
 }
 
 #[test]
+fn where_nothing_is_enforced_recordings_are_counted_and_that_is_said() {
+    for (kernel, top, shut) in
+        [(Kernel::Old, "confinement = \"best-effort\"\n", false), (Kernel::Real, "", has_landlock())]
+    {
+        let mut world = World::new(&format!("{top}[recordings]\npaths = [\"monitor\"]\n"));
+        world.kernel = kernel;
+        fs::create_dir(world.at("monitor")).unwrap();
+        fs::write(world.at("monitor/a.wav"), "RIFF").unwrap();
+        let _daemon = world.start();
+        let kept = wait("the recordings to be counted", || {
+            let kept = world.status()["kept"].take();
+            (!kept["looked"].is_null()).then_some(kept)
+        });
+        assert_eq!(
+            (&kept["trees"][0]["files"], &kept["trees"][0]["cannot_open"]),
+            (&1.into(), &shut.into()),
+            "{kept:#}"
+        );
+    }
+}
+
+#[test]
 fn everything_in_one_directory_is_confined_and_still_follows_its_config_file() {
     let world = World::new("");
     let daemon = world.start();

@@ -155,6 +155,26 @@ fn many_files_in_one_directory_go_in_batches() {
 }
 
 #[test]
+fn what_changes_while_it_is_looked_at_stays() {
+    let mut world = World::new("retention = \"90d\"");
+    world.tree("monitor", TreeKind::Calls);
+    (0..1_500).for_each(|number| world.file(&format!("monitor/{number}.wav"), 1, 100));
+    let written = |number: u64| format!("monitor/{}.wav", number * 100);
+    let job = Job::new(&PRUNE, By::Command, &world.settings, world.trees.clone()).unwrap();
+    // Between the first look at most of them and the second at any, somebody writes into some.
+    let mut told = 0;
+    let outcome = super::work(&job, NOW, &mut |_| {
+        told += 1;
+        (0..15).for_each(|number| fs::write(world.root.join(written(number)), "longer").unwrap());
+    })
+    .unwrap();
+    assert_eq!(told, 1);
+    assert!((1..=15).contains(&outcome.changed), "{outcome:?}");
+    assert!((0..15).all(|number| world.is_there(&written(number))));
+    assert_eq!((outcome.removed.files, outcome.trees[0].files), (1_485, 15));
+}
+
+#[test]
 fn mailboxes_are_left_alone_unless_the_owner_says_so() {
     let mut world = World::new("retention = \"90d\"");
     world.tree("voicemail", TreeKind::Voicemail);
