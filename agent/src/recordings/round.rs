@@ -24,7 +24,9 @@ use super::{
 /// Files that are looked at a second time together before they are removed.
 const BATCH: usize = 4_096;
 /// What Asterisk puts into a mailbox while it works on it.
-const LOCK: &[u8] = b".lock";
+const LOCK: &CStr = c".lock";
+/// Files of messages in one mailbox; a mailbox with more is none, and left alone.
+const MOST_IN_MAILBOX: usize = 65_536;
 /// How often the progress is told, in files.
 const TELL_EVERY: u64 = 1_024;
 
@@ -42,7 +44,6 @@ pub(super) struct Round<'a> {
 impl Round<'_> {
     /// Looks at one tree; `others` are the identities of the other ones.
     pub(super) fn tree(&mut self, tree: &Tree, others: &[(u64, u64)]) -> (TreeStatus, Option<Share>) {
-        let mut status = TreeStatus { path: tree.path.clone(), kind: tree.kind, ..TreeStatus::default() };
         let seen = walk::open(&tree.real).and_then(|root| {
             let directory = root.as_fd().try_clone_to_owned()?;
             let mut look = LookAt::new(self, tree);
@@ -58,13 +59,12 @@ impl Round<'_> {
         });
         match seen {
             Ok((look, left_out, share)) => {
-                status = TreeStatus { free_bytes: share.free, ..look.status };
-                status.troubles.extend(troubles(left_out, look.failure));
-                (status, Some(share))
+                let troubles = troubles(left_out, look.failure);
+                (TreeStatus { free_bytes: share.free, troubles, ..look.status }, Some(share))
             }
             Err(error) => {
-                status.troubles.push(format!("it cannot be looked at: {error}. May demarc's user list it?"));
-                (status, None)
+                let troubles = vec![format!("it cannot be looked at: {error}. May demarc's user list it?")];
+                (TreeStatus { troubles, ..empty(tree) }, None)
             }
         }
     }
@@ -72,6 +72,10 @@ impl Round<'_> {
     fn old(&self) -> Option<&Old> {
         self.job.old.as_ref()
     }
+}
+
+fn empty(tree: &Tree) -> TreeStatus {
+    TreeStatus { path: tree.path.clone(), kind: tree.kind, ..TreeStatus::default() }
 }
 
 /// What was seen of one tree.
@@ -93,7 +97,7 @@ struct LookAt<'a, 'b> {
     files_in_batch: usize,
     /// The messages of the present mailbox.
     messages: BTreeMap<Vec<u8>, Group>,
-    is_locked: bool,
+    files_of_messages: usize,
     /// Whether a hold names the present directory, or one above it.
     is_held: Option<bool>,
 }
@@ -110,17 +114,16 @@ struct Found {
 
 impl<'a, 'b> LookAt<'a, 'b> {
     fn new(round: &'a mut Round<'b>, tree: &'a Tree) -> Self {
-        let status = TreeStatus { path: tree.path.clone(), kind: tree.kind, ..TreeStatus::default() };
         Self {
             round,
             tree,
-            seen: Seen { status, passing: 0, failure: None },
+            seen: Seen { status: empty(tree), passing: 0, failure: None },
             bytes_of_week: 0,
             bytes_of_month: 0,
             batch: Vec::new(),
             files_in_batch: 0,
             messages: BTreeMap::new(),
-            is_locked: false,
+            files_of_messages: 0,
             is_held: None,
         }
     }
@@ -213,10 +216,13 @@ impl<'a, 'b> LookAt<'a, 'b> {
 
     /// Removes files that go together, if each is what it was when it was looked at first.
     fn remove(&mut self, place: &Place<'_>, mut group: Group) {
-        let unchanged = |found: &Found| Look::at(place.directory, &found.name) == Ok(Some(found.look));
-        if !group.0.iter().all(unchanged) {
-            self.round.outcome.changed += group.0.len() as u64;
-            return group.0.iter().for_each(|found| self.stays(found, true));
+        let looks: Vec<_> = group.0.iter().map(|found| Look::at(place.directory, &found.name)).collect();
+        if group.0.iter().zip(&looks).any(|(found, look)| *look != Ok(Some(found.look))) {
+            for (found, _) in group.0.iter().zip(&looks).filter(|(_, look)| **look != Err(Errno::NOENT)) {
+                self.round.outcome.changed += 1;
+                self.stays(found, true);
+            }
+            return;
         }
         // A message is there for as long as its text is: it goes first, so that what is cut short leaves no message
         // without its sound.
@@ -259,9 +265,12 @@ impl Visitor for LookAt<'_, '_> {
         }
         let found = Found { name: name.to_owned(), look, is_held: self.is_held(place, name) };
         if place.in_mailboxes {
-            self.is_locked |= name.to_bytes() == LOCK;
-            return match names::message(name.to_bytes()).filter(|_| self.round.job.voicemail) {
-                Some(message) => self.messages.entry(message.to_owned()).or_default().0.push(found),
+            let may_go = self.round.job.voicemail && self.files_of_messages < MOST_IN_MAILBOX;
+            return match names::message(name.to_bytes()).filter(|_| may_go) {
+                Some(message) => {
+                    self.files_of_messages += 1;
+                    self.messages.entry(message.to_owned()).or_default().0.push(found);
+                }
                 None => self.stays(&found, false),
             };
         }
@@ -276,9 +285,10 @@ impl Visitor for LookAt<'_, '_> {
     }
 
     fn leave(&mut self, place: &Place<'_>) {
-        let is_locked = std::mem::take(&mut self.is_locked);
+        let is_mailbox = std::mem::take(&mut self.files_of_messages) < MOST_IN_MAILBOX;
+        let is_free = is_mailbox && !self.messages.is_empty() && Look::at(place.directory, LOCK) == Err(Errno::NOENT);
         for group in std::mem::take(&mut self.messages).into_values() {
-            let is_old = !is_locked && group.0.iter().all(|found| self.is_old(&found.look));
+            let is_old = is_free && group.0.iter().all(|found| self.is_old(&found.look));
             self.decide(group, is_old);
         }
         self.flush(place);
@@ -297,8 +307,9 @@ fn troubles(left_out: LeftOut, failure: Option<Errno>) -> Vec<String> {
     if left_out.closed > 0 {
         troubles.push(format!("{} in it could not be listed by demarc's user.", directories(left_out.closed)));
     }
-    if left_out.deep > 0 {
-        troubles.push(format!("{} in it too far down, not looked into.", directories(left_out.deep)));
+    if left_out.beyond > 0 {
+        let beyond = directories(left_out.beyond);
+        troubles.push(format!("{beyond} in it too far down, or too many in one directory, not looked into."));
     }
     if let Some(error) = failure {
         let error = io::Error::from(error);

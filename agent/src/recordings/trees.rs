@@ -65,7 +65,18 @@ fn find_among(known: &[&str], settings: &Settings) -> (Vec<Tree>, Vec<String>) {
         let kind = if is_voicemail { TreeKind::Voicemail } else { TreeKind::Calls };
         trees.push(Tree { path: path.to_owned(), real, kind });
     }
+    let idle = settings.recordings.holds.paths.iter().filter(|hold| !holds_something(hold, &trees));
+    troubles.extend(idle.map(|hold| {
+        let hold = hold.display();
+        format!("recordings.holds.paths: {hold} holds nothing: it is not there, or lies in no tree of recordings.")
+    }));
     (trees, troubles)
+}
+
+/// Whether a path that is to be held is there, in a tree or around one.
+fn holds_something(hold: &Path, trees: &[Tree]) -> bool {
+    let Ok(real) = fs::canonicalize(hold) else { return false };
+    trees.iter().any(|tree| real.starts_with(&tree.real) || tree.real.starts_with(&real))
 }
 
 #[cfg(test)]
@@ -90,5 +101,12 @@ mod tests {
         let voicemail = (root.join("spool/voicemail"), root.join("spool/voicemail"), TreeKind::Voicemail);
         assert_eq!(found, [monitor, voicemail]);
         assert_eq!(troubles.len(), 3, "{troubles:?}");
+        let mut holds = |name: &str| {
+            settings.recordings.holds.paths = vec![root.join(name)];
+            let (_, troubles) = find_among(&[], &settings);
+            !troubles.iter().any(|trouble| trouble.contains("holds nothing"))
+        };
+        assert!(["disk/monitor", "spool/monitor", "disk"].iter().all(|name| holds(name)));
+        assert!(!["disk/monitor/absent", "state", "fax.db"].iter().any(|name| holds(name)));
     }
 }

@@ -20,6 +20,8 @@ use super::trees::VOICEMAIL;
 
 /// Levels below a tree; each keeps one descriptor open.
 const MOST_LEVELS: usize = 32;
+/// Directories in one directory.
+const MOST_DIRECTORIES: usize = 100_000;
 /// How directories are opened.
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
@@ -80,8 +82,8 @@ pub(super) struct LeftOut {
     pub(super) mounted: u64,
     /// Directories that this process could not list.
     pub(super) closed: u64,
-    /// Directories too far down.
-    pub(super) deep: u64,
+    /// Directories too far down, or too many in one.
+    pub(super) beyond: u64,
 }
 
 /// Opens the root of a tree.
@@ -125,7 +127,7 @@ impl Walk<'_> {
         let below = self.files(&Place { directory: directory.as_fd(), path: &path, in_mailboxes })?;
         for name in below {
             if level + 1 > MOST_LEVELS {
-                self.left_out.deep += 1;
+                self.left_out.beyond += 1;
                 continue;
             }
             let Some(inner) = self.enter(directory.as_fd(), &name) else { continue };
@@ -160,7 +162,8 @@ impl Walk<'_> {
                 known => known,
             };
             match kind {
-                FileType::Directory => below.push(name.to_owned()),
+                FileType::Directory if below.len() < MOST_DIRECTORIES => below.push(name.to_owned()),
+                FileType::Directory => self.left_out.beyond += 1,
                 FileType::RegularFile => {
                     // One that is gone by now, or became something else, is no recording any more.
                     if let Ok(Some(look)) = Look::at(place.directory, name) {
@@ -277,7 +280,7 @@ mod tests {
         fs::create_dir_all(&deep).unwrap();
         fs::write(deep.join("a.wav"), "").unwrap();
         let (names, left_out) = names(&root.path().canonicalize().unwrap(), &[]);
-        assert_eq!((names.len(), left_out.deep), (33, 1));
+        assert_eq!((names.len(), left_out.beyond), (33, 1));
     }
 
     #[test]

@@ -136,9 +136,10 @@ impl Supervisor {
         }
         if self.keeper.next_look <= now {
             self.keeper.next_look = now + EVERY;
+            let waits = self.keeper.waiting.iter().any(|(_, _, by)| *by == By::Retention);
             if self.trees().is_empty() {
                 self.keeper.seen = None;
-            } else {
+            } else if !waits {
                 self.queue_what_is_due(now);
             }
         }
@@ -160,9 +161,8 @@ impl Supervisor {
 
     /// Counting; or removing, which counts as well, where retention says so.
     fn queue_what_is_due(&mut self, now: Instant) {
-        let waits = |due: Due| matches!(due, Due::At(_)) || self.config_error.is_some();
         let work = match self.next_pruning(now) {
-            Some(due) if !waits(due) => Work::Prune { older_than: None },
+            Some(Due::Now) if self.config_error.is_none() => Work::Prune { older_than: None },
             _ => Work::Inventory,
         };
         self.keeper.queue(work, By::Retention);

@@ -417,6 +417,14 @@ mod tests {
     }
 
     #[test]
+    fn a_tree_of_recordings_is_one_line() {
+        let mut tree = TreeStatus { path: "/m".into(), files: 1, bytes: 1_500, ..TreeStatus::default() };
+        assert_eq!(tree_of_recordings(&tree), "/m: 1 file, 1.5 kB");
+        (tree.bytes_per_day, tree.full_in_days, tree.held) = (2_000_000, Some(12), 3);
+        assert_eq!(tree_of_recordings(&tree), "/m: 1 file, 1.5 kB, 2.0 MB a day, the disk is full in 12 days, 3 held");
+    }
+
+    #[test]
     fn without_a_daemon() {
         let mut overview = overview(None);
         overview.files = Some(Files {
