@@ -23,6 +23,7 @@ pub mod outbox;
 pub mod pbx;
 pub mod private;
 pub mod queue_report;
+pub mod recordings;
 pub mod report;
 pub mod session;
 pub mod settings;

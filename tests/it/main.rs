@@ -25,6 +25,7 @@ mod pipeline;
 mod proxied;
 mod real_asterisk;
 mod record_files;
+mod recordings;
 mod records;
 mod sound;
 mod sources;
