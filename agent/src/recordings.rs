@@ -184,6 +184,17 @@ pub struct Outcome {
     pub troubles: Vec<String>,
 }
 
+/// A size as people say it.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
+    let (mut unit, mut divisor) = (0, 1_u64);
+    while bytes / divisor >= 1_000 && unit + 1 < UNITS.len() {
+        (unit, divisor) = (unit + 1, divisor * 1_000);
+    }
+    let tenths = u128::from(bytes) * 10 / u128::from(divisor);
+    if unit == 0 { format!("{bytes} B") } else { format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit]) }
+}
+
 /// What kind of recordings lie in a tree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

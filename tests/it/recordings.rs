@@ -17,7 +17,9 @@ use std::{
 };
 
 use demarc_tests::{
-    machine, process, programs,
+    machine,
+    pages::{Answer, Pages},
+    process, programs,
     site::{LIMIT, Setup, Site},
     wait,
 };
@@ -402,4 +404,38 @@ fn a_user_of_its_own_removes_what_belongs_to_the_pbx_by_one_right() {
     site.wrap_in(&user);
     run(&site, &["recordings", "prune", "--older-than", "90d", "--yes"]).ok();
     assert!(!old.exists());
+}
+
+#[test]
+fn the_page_shows_what_would_go_and_removes_it_when_that_is_meant() {
+    let mut site = Place::new("");
+    site.set_env("DEMARC__WEB__LISTEN", "127.0.0.1:0");
+    let directories = fill(&site, 400);
+    let before = count(&directories);
+    site.start();
+    let pages = Pages::enter(&site);
+    let page = wait::until(LIMIT, "the first look", || {
+        let page = pages.get("/recordings").body;
+        page.contains("the kernel refused").then_some(page)
+    });
+    assert!(page.contains(site.path("monitor").to_str().unwrap()) && page.contains("Nothing is removed"), "{page}");
+
+    // Whoever asks for it is led to the job, and looks again until it is done.
+    let result = |answer: Answer, wanted: &str| {
+        assert_eq!(answer.status, 303, "{answer:?}");
+        let place = answer.header("location").unwrap().to_owned();
+        wait::until(LIMIT, wanted, || Some(pages.get(&place).body).filter(|page| page.contains(wanted)))
+    };
+    let shown = result(pages.post("/recordings/look", "/recordings", "days=90"), "would go");
+    assert!(shown.contains(&format!("{} files", due(400))) && shown.contains("in-0151"), "{shown}");
+    assert_eq!(count(&directories), before, "looking removes nothing");
+    for nonsense in ["days=", "days=-1", "days=x", "days=99999999999999999999"] {
+        assert_eq!(pages.post("/recordings/prune", "/recordings", nonsense).status, 400, "{nonsense}");
+    }
+    assert_eq!(pages.post("/recordings/prune", "/recordings", "days=0").status, 409, "younger than a day stays");
+    assert_eq!(pages.send("/recordings/prune", &pages.origin(), "days=90").status, 422, "without a token");
+    assert_eq!(count(&directories), before);
+    let gone = result(pages.post("/recordings/prune", "/recordings", "days=90"), " went, ");
+    assert!(gone.contains(&format!("{} files", due(400))), "{gone}");
+    assert_eq!(count(&directories) as u64, before as u64 - due(400));
 }

@@ -191,6 +191,7 @@ pub fn web(ground: &Ground, settings: &Settings, config: &Path) -> Profile {
         Grant::new(state.outbox(), Access::Read),
         Grant::new(state.site(), Access::Read),
         Grant::new(state.session_recordings(), Access::Read),
+        Grant::new(state.recordings(), Access::Read),
         Grant::new(state.store_index(), Access::Device),
     ];
     grants.extend(devices());

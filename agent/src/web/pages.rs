@@ -6,6 +6,7 @@ mod metrics;
 mod overview;
 mod period;
 mod queues;
+mod recordings;
 mod sent;
 mod strip;
 mod support;
@@ -27,6 +28,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/", get(overview::show))
         .merge(calls::router())
         .merge(queues::router())
+        .merge(recordings::router())
         .merge(sent::router())
         .merge(switches::router())
         .merge(support::router())

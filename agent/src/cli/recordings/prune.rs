@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{PruneArgs, count, table, worker::Worker};
 use crate::{
-    recordings::{Outcome, Progress, Work, files::Listed},
+    recordings::{Outcome, Progress, Work, files::Listed, size},
     settings::load::Loaded,
     state::StateDir,
 };
@@ -65,7 +65,7 @@ fn report(args: &PruneArgs, outcome: &Outcome) -> anyhow::Result<ExitCode> {
         );
     } else {
         let removed = count(outcome.removed.files, "file");
-        println!("Removed for good: {removed}, {}.", table::size(outcome.removed.bytes));
+        println!("Removed for good: {removed}, {}.", size(outcome.removed.bytes));
         println!("{}", holds(outcome));
         if outcome.changed > 0 {
             println!("Somebody was changing {}, which stayed.", count(outcome.changed, "file"));
@@ -100,13 +100,7 @@ fn show_dry_run(
     writeln!(out, "{}", summary(outcome))?;
     for line in names {
         let listed: Listed = serde_json::from_str(&line?)?;
-        writeln!(
-            out,
-            "  {}  {:>9}  {}",
-            table::day(listed.changed),
-            table::size(listed.bytes),
-            table::plain(&listed.path)
-        )?;
+        writeln!(out, "  {}  {:>9}  {}", table::day(listed.changed), size(listed.bytes), table::plain(&listed.path))?;
     }
     if left_out > 0 {
         writeln!(out, "  and {left_out} more; --all lists them")?;
@@ -119,18 +113,14 @@ fn summary(outcome: &Outcome) -> String {
     let age = outcome.older_than.map(table::age).unwrap_or_default();
     let due = match outcome.due.files {
         0 => format!("Older than {age}, and to be removed: none."),
-        files => format!(
-            "Older than {age}, and to be removed: {}, {}.",
-            count(files, "file"),
-            table::size(outcome.due.bytes)
-        ),
+        files => format!("Older than {age}, and to be removed: {}, {}.", count(files, "file"), size(outcome.due.bytes)),
     };
     format!("{due}\n{}", holds(outcome))
 }
 
 fn holds(outcome: &Outcome) -> String {
     let kept = outcome.kept_by_holds;
-    format!("Kept by a hold although old: {}, {}.", count(kept.files, "file"), table::size(kept.bytes))
+    format!("Kept by a hold although old: {}, {}.", count(kept.files, "file"), size(kept.bytes))
 }
 
 fn troubles(outcome: &Outcome) -> impl Iterator<Item = String> + '_ {
@@ -166,7 +156,7 @@ fn bar(args: &PruneArgs, expected: Option<u64>) -> ProgressBar {
 
 fn show(bar: &ProgressBar, progress: &Progress) {
     bar.set_position(progress.removed.files);
-    bar.set_message(format!("{} ({} looked at)", table::size(progress.removed.bytes), progress.looked_at));
+    bar.set_message(format!("{} ({} looked at)", size(progress.removed.bytes), progress.looked_at));
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::count;
-use crate::recordings::{By, RecordingsStatus, TreeStatus, files::Pruning};
+use crate::recordings::{By, RecordingsStatus, TreeStatus, files::Pruning, size};
 
 /// Everything about recordings.
 pub(super) fn screen(status: &RecordingsStatus) -> String {
@@ -90,17 +90,6 @@ fn last(pruning: &Pruning) -> String {
         let _ = write!(text, "; {} could not be removed", count(pruning.failed, "file"));
     }
     text + "."
-}
-
-/// A size as people say it.
-pub(in crate::cli) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
-    let (mut unit, mut divisor) = (0, 1_u64);
-    while bytes / divisor >= 1_000 && unit + 1 < UNITS.len() {
-        (unit, divisor) = (unit + 1, divisor * 1_000);
-    }
-    let tenths = u128::from(bytes) * 10 / u128::from(divisor);
-    if unit == 0 { format!("{bytes} B") } else { format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit]) }
 }
 
 /// How long, in days where it is whole days.

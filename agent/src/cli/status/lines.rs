@@ -6,10 +6,10 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::{Files, Overview};
 use crate::{
-    cli::recordings::table::{remarks, size},
+    cli::recordings::table::remarks,
     control::{RoleStatus, Status, SupportStatus},
     ipc::{PbxStatus, SourceStatus},
-    recordings::TreeStatus,
+    recordings::{TreeStatus, size},
 };
 
 /// How moments are shown.
