@@ -22,7 +22,7 @@ impl Heat<'_> {
     pub(crate) fn table(&self) -> Markup {
         html! {
             p.faint { (self.caption) }
-            div.scroll tabindex="0" { table.heat aria-label=(self.caption) {
+            div.scroll tabindex="0" role="group" aria-label="Table" { table.heat aria-label=(self.caption) {
                 thead { tr {
                     td {}
                     @for column in &self.columns { th scope="col" { (column) } }

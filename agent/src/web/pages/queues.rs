@@ -146,7 +146,7 @@ fn tables(report: &QueueReport) -> Markup {
     html! {
         p.lead { (percent(level)) " callers were answered within " (target) "; "
             (report.total.abandoned) " hung up, of them " (report.total.short) " within " (SHORT) " s." }
-        div.scroll tabindex="0" { table {
+        div.scroll tabindex="0" role="group" aria-label="Table" { table {
             caption { "Callers, by what became of them" }
             thead { tr {
                 th.text scope="col" { "queue" }
@@ -159,7 +159,7 @@ fn tables(report: &QueueReport) -> Markup {
                 @for count in counts(figures) { td { (count) } }
             } } }
         } }
-        div.scroll tabindex="0" { table {
+        div.scroll tabindex="0" role="group" aria-label="Table" { table {
             caption { "Shares and averages; in brackets by how many each was divided" }
             thead { tr {
                 th.text scope="col" { "queue" }

@@ -86,7 +86,7 @@ fn moment(seconds: u64) -> String {
 
 fn trees(trees: &[TreeStatus]) -> Markup {
     html! {
-        div.scroll tabindex="0" { table {
+        div.scroll tabindex="0" role="group" aria-label="Table" { table {
             thead { tr {
                 th.text scope="col" { "tree" } th scope="col" { "files" } th scope="col" { "size" } th.text scope="col" { "oldest" }
                 th.text scope="col" { "newest" } th scope="col" { "a day" } th scope="col" { "free" } th.text scope="col" { "full in" } th scope="col" { "held" }
@@ -268,7 +268,7 @@ fn done(visitor: &Visitor, outcome: &Outcome, names: &[Listed]) -> Markup {
                 p { "Removing cannot be taken back. Counting of calls and everything else goes on as before." }
             }
             @if !names.is_empty() {
-                div.scroll tabindex="0" { table {
+                div.scroll tabindex="0" role="group" aria-label="Table" { table {
                     caption { "The first of them" }
                     thead { tr { th.text scope="col" { "file" } th scope="col" { "size" } th.text scope="col" { "changed" } } }
                     tbody { @for name in names { tr { td.text { (name.path) } td { (size(name.bytes)) } td.text { (moment(name.changed)) } } } }
