@@ -8,7 +8,7 @@ use std::{
 use axum::{
     Extension, Form, Router,
     extract::{Query, State},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, Method, StatusCode},
     response::{IntoResponse, Redirect, Response},
     routing::{get, post},
 };
@@ -74,7 +74,21 @@ fn page(app: &App, status: StatusCode, trouble: Option<&str>) -> Response {
     )
 }
 
-async fn by_link(State(app): State<Arc<App>>, Query(link): Query<Link>) -> Response {
+/// Whether somebody only looks ahead, as browsers and the previews of messengers do: that must not use up the link.
+fn looks_ahead(method: &Method, headers: &HeaderMap) -> bool {
+    let says = |name| headers.get(name).and_then(|value| value.to_str().ok()).is_some_and(|v| v.contains("prefetch"));
+    *method == Method::HEAD || says("sec-purpose") || says("purpose")
+}
+
+async fn by_link(
+    State(app): State<Arc<App>>,
+    method: Method,
+    headers: HeaderMap,
+    Query(link): Query<Link>,
+) -> Response {
+    if looks_ahead(&method, &headers) {
+        return invitation(&app);
+    }
     match app.desk.ask(Question::Enter { key: Secret::new(link.key) }).await {
         Some(Reply::Entered { session }) => {
             guard::with_session(&app, Redirect::to("/").into_response(), Some(&session))
@@ -109,7 +123,6 @@ pub(super) struct Nothing {}
 pub(super) async fn leave(
     State(app): State<Arc<App>>,
     Extension(visitor): Extension<Visitor>,
-    _: HeaderMap,
     Form(form): Form<Sent<Nothing>>,
 ) -> Response {
     if let Err(refused) = form.by(&visitor) {
