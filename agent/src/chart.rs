@@ -22,7 +22,7 @@ pub(crate) fn figure(takeaway: &str, chart: &Markup, table: &Markup) -> Markup {
         figure {
             figcaption { (takeaway) }
             (chart)
-            details { summary { "The figures as a table" } div.scroll { (table) } }
+            details { summary { "The figures as a table" } div.scroll tabindex="0" role="group" aria-label="Table" { (table) } }
         }
     }
 }

@@ -21,7 +21,7 @@ impl Heat<'_> {
     /// of a few calls is no dark one.
     pub(crate) fn table(&self) -> Markup {
         html! {
-            div.scroll { table.heat {
+            div.scroll tabindex="0" role="group" aria-label="Table" { table.heat {
                 caption { (self.caption) }
                 thead { tr {
                     td {}

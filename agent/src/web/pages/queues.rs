@@ -78,7 +78,7 @@ fn tables(report: &QueueReport) -> Markup {
     html! {
         p.lead { (percent(level)) " callers were answered within " (target) "; "
             (report.total.abandoned) " hung up, of them " (report.total.short) " within " (SHORT) " s." }
-        div.scroll { table {
+        div.scroll tabindex="0" role="group" aria-label="Table" { table {
             caption { "Callers, by what became of them" }
             thead { tr {
                 th.text scope="col" { "queue" }
@@ -91,7 +91,7 @@ fn tables(report: &QueueReport) -> Markup {
                 @for count in counts(figures) { td { (count) } }
             } } }
         } }
-        div.scroll { table {
+        div.scroll tabindex="0" role="group" aria-label="Table" { table {
             caption { "Shares and averages; in brackets by how many each was divided" }
             thead { tr {
                 th.text scope="col" { "queue" }
