@@ -104,7 +104,9 @@ fn switches_are_turned_by_clicking() {
         browser.go(&format!("{place}/switches"));
         browser.click(&format!("a[href='/switches/turn?switch={switch}&on={on}']"));
         browser.click("main button");
-        wait::until_true(LIMIT, "the answer", || browser.url() == format!("{place}/switches"));
+        let title = "return document.title + document.readyState";
+        wait::until_true(LIMIT, "the answer", || browser.script(title) == "Switches - Demarccomplete");
+        assert_eq!(browser.url(), format!("{place}/switches"));
         let config = site.read_config();
         assert!(config.contains("# Of the owner.") && config.contains("# as agreed with the vendor"), "{config}");
         if switch == "upload" {
@@ -116,7 +118,7 @@ fn switches_are_turned_by_clicking() {
         // The switch that is off hides nothing of what is the owner's.
         for page in PAGES {
             browser.go(&format!("{place}{page}"));
-            assert!(browser.source().contains("Log out"), "{page} with {switch} {on}");
+            wait::until_true(LIMIT, &format!("{page} with {switch} {on}"), || browser.source().contains("Log out"));
         }
     }
     wait::until_true(LIMIT, "the entries", || site.ledger_entries("consent").len() >= 4);

@@ -55,8 +55,10 @@ fn it_reads_on_while_calls_come_and_after_the_store_began_anew() {
     let store = site.state().join("collector/calls.db");
     let collector = site.role("collector").unwrap();
     process::signal(collector, libc::SIGSTOP);
-    let length = fs::metadata(&store).unwrap().len() as usize;
-    fs::write(&store, vec![b'x'; length]).unwrap();
+    for file in [&store, &site.state().join("collector/calls.db-wal")] {
+        let length = fs::metadata(file).unwrap().len() as usize;
+        fs::write(file, vec![b'x'; length]).unwrap();
+    }
     process::signal(collector, libc::SIGKILL);
     wait::until_true(LIMIT, "another store", || {
         fs::read(&store).is_ok_and(|bytes| bytes.starts_with(b"SQLite format 3"))
