@@ -16,7 +16,8 @@ test:
 	./deploy/lab/tools fetch
 	./deploy/lab/postgres fetch
 	./deploy/lab/openssh fetch
-	./deploy/lab/chromium fetch
+	./deploy/lab/chromium driver
+	./deploy/lab/axe fetch
 	cargo test --workspace
 
 bench:

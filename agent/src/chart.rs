@@ -21,7 +21,7 @@ pub(crate) fn figure(takeaway: &str, chart: &Markup, table: &Markup) -> Markup {
     html! {
         figure {
             figcaption { (takeaway) }
-            div.scroll tabindex="0" role="group" aria-label="Table" { (chart) }
+            div.scroll tabindex="0" role="group" aria-label="Chart" { (chart) }
             details { summary { "The figures as a table" } div.scroll tabindex="0" role="group" aria-label="Table" { (table) } }
         }
     }

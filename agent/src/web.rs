@@ -56,11 +56,13 @@ pub async fn run(channel: WebChannel, listener: OwnedFd, zone: ReportZone) -> an
             },
             idle = &mut serving => {
                 idle?;
-                app.desk.say(FromWeb::Idle);
-                // The supervisor answers with a stop, and starts another process for the next browser.
-                while !matches!(receiver.recv().await?, Some(ToWeb::Stop) | None) {}
-                return Ok(());
+                break;
             }
+            () = app.reader.outdated() => break,
         }
     }
+    app.desk.say(FromWeb::Idle);
+    // The supervisor answers with a stop, and starts another process for the next browser.
+    while !matches!(receiver.recv().await?, Some(ToWeb::Stop) | None) {}
+    Ok(())
 }

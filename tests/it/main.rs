@@ -33,3 +33,6 @@ mod sources;
 mod stalled;
 mod support;
 mod watched;
+mod web;
+mod web_attacked;
+mod web_role;

@@ -192,7 +192,7 @@ fn names_of_others_are_not_answered() {
         let policy = answer.header("content-security-policy").unwrap_or_else(|| panic!("{answer:?}"));
         assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
-        assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
+        assert_eq!(answer.header("referrer-policy"), Some("same-origin"));
     }
 }
 

@@ -40,6 +40,8 @@ pub struct Setup {
     pub hub: Option<String>,
     /// The zone of the source's times.
     pub timezone: String,
+    /// `web.listen`; off where nobody looks at pages, since sites beside each other cannot share the usual port.
+    pub web: String,
     /// Further lines at the top of the file.
     pub top: String,
     /// Further sections.
@@ -56,6 +58,7 @@ impl Default for Setup {
             quiet: None,
             hub: None,
             timezone: "UTC".into(),
+            web: "off".into(),
             top: String::new(),
             sections: String::new(),
         }
@@ -160,6 +163,7 @@ impl Site {
         if let Some(hub) = &setup.hub {
             text += &format!("[tunnel]\nhub = {hub:?}\n");
         }
+        text += &format!("[web]\nlisten = {:?}\n", setup.web);
         text += &format!(
             "[stats]\nupload = {}\nwindow = {:?}\ngrace = {:?}\nfloor = {}\n{}",
             setup.upload, setup.window, setup.grace, setup.floor, setup.sections

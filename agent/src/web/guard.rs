@@ -28,7 +28,8 @@ const HEADERS: [(HeaderName, &str); 6] = [
     (header::CONTENT_SECURITY_POLICY, POLICY),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
-    (header::REFERRER_POLICY, "no-referrer"),
+    // Not `no-referrer`: with that, browsers do not say either which page a form comes from.
+    (header::REFERRER_POLICY, "same-origin"),
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
@@ -51,7 +52,7 @@ impl Visitor {
 /// Looks at a request before anything else does: whether the browser means this machine, and whether a change comes from one
 /// of our own pages.
 pub(super) async fn same_origin(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let mut response = if !is_our_name(&app.settings(), request.headers()) {
+    let mut response = if !is_our_name(&app.settings(), request.headers()) || !is_of_one_name(&request) {
         let words = "This name is not one of this machine's. Open the link that `demarc web` prints, or add the name to web.hosts.";
         (StatusCode::MISDIRECTED_REQUEST, words).into_response()
     } else if request.method() != Method::GET
@@ -128,6 +129,12 @@ fn is_our_name(settings: &WebSettings, headers: &HeaderMap) -> bool {
         }
         None => is_listed() || name == "localhost",
     }
+}
+
+/// A target can name a host, too, as it does for proxies: it must be the one that was looked at.
+fn is_of_one_name(request: &Request) -> bool {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    request.uri().authority().is_none_or(|named| Some(named.as_str()) == host)
 }
 
 /// Whether the browser says that one of our pages sent the request.

@@ -3,15 +3,25 @@
 use std::{
     os::unix::fs::MetadataExt,
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
+use tokio::sync::Notify;
+
 use crate::{state::StateDir, store::Store};
+
+/// A process that is younger than this was let at the files as they are now: another would not fare better.
+const FRESH: Duration = Duration::from_secs(5);
+/// So long a browser may take to get the answer that asks it to come again.
+const LAST_ANSWER: Duration = Duration::from_millis(300);
 
 /// The way to the figures.
 #[derive(Clone)]
 pub(super) struct Reader {
     state: StateDir,
     open: Arc<Mutex<Option<Open>>>,
+    began: Instant,
+    outdated: Arc<Notify>,
 }
 
 struct Open {
@@ -30,7 +40,14 @@ pub(super) enum NoFigures {
 
 impl Reader {
     pub(super) fn new(state: StateDir) -> Self {
-        Self { state, open: Arc::default() }
+        Self { state, open: Arc::default(), began: Instant::now(), outdated: Arc::default() }
+    }
+
+    /// Waits until the files are others than those that this process was let at when it began: only another process can
+    /// read them.
+    pub(super) async fn outdated(&self) {
+        self.outdated.notified().await;
+        tokio::time::sleep(LAST_ANSWER).await;
     }
 
     /// Where everything lies.
@@ -57,12 +74,19 @@ impl Reader {
         let inode = std::fs::metadata(self.state.store()).map(|file| file.ino()).map_err(|_| NoFigures::Nothing)?;
         if open.as_ref().is_none_or(|open| open.inode != inode) {
             *open = None;
-            let store = Store::open_to_read(&self.state)
-                .map_err(|error| NoFigures::failed(error.into()))?
-                .ok_or(NoFigures::Nothing)?;
+            let store = Store::open_to_read(&self.state).map_err(|error| self.refused(error.into()))?;
+            let store = store.ok_or(NoFigures::Nothing)?;
             *open = Some(Open { store, inode });
         }
         open.as_ref().map(|open| &open.store).ok_or(NoFigures::Nothing)
+    }
+
+    fn refused(&self, error: anyhow::Error) -> NoFigures {
+        if self.began.elapsed() < FRESH {
+            return NoFigures::failed(error);
+        }
+        self.outdated.notify_one();
+        NoFigures::Failed("the files of the figures are new; load the page again in a moment".to_owned())
     }
 }
 

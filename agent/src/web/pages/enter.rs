@@ -74,10 +74,20 @@ fn page(app: &App, status: StatusCode, trouble: Option<&str>) -> Response {
     )
 }
 
-async fn by_link(State(app): State<Arc<App>>, method: Method, Query(link): Query<Link>) -> Response {
-    // Who only looks at a link has not followed it.
-    if method != Method::GET {
-        return StatusCode::METHOD_NOT_ALLOWED.into_response();
+/// Whether somebody only looks ahead, as browsers and the previews of messengers do: that must not use up the link.
+fn looks_ahead(method: &Method, headers: &HeaderMap) -> bool {
+    let says = |name| headers.get(name).and_then(|value| value.to_str().ok()).is_some_and(|v| v.contains("prefetch"));
+    *method == Method::HEAD || says("sec-purpose") || says("purpose")
+}
+
+async fn by_link(
+    State(app): State<Arc<App>>,
+    method: Method,
+    headers: HeaderMap,
+    Query(link): Query<Link>,
+) -> Response {
+    if looks_ahead(&method, &headers) {
+        return invitation(&app);
     }
     match app.desk.ask(Question::Enter { key: Secret::new(link.key) }).await {
         Some(Reply::Entered { session }) => {
@@ -112,7 +122,6 @@ pub(super) struct Nothing {}
 pub(super) async fn leave(
     State(app): State<Arc<App>>,
     Extension(visitor): Extension<Visitor>,
-    _: HeaderMap,
     Form(form): Form<Sent<Nothing>>,
 ) -> Response {
     if let Err(refused) = form.by(&visitor) {
