@@ -19,6 +19,7 @@ pub mod local_report;
 pub mod log;
 pub mod memory;
 pub mod next_report;
+pub mod number;
 pub mod outbox;
 pub mod pbx;
 pub mod private;

@@ -7,7 +7,10 @@ use std::{
 
 use rustc_hash::FxHashMap;
 
-use super::{files::Known, gathered::Gathered, history::History, packer::Closed, queues::QueueEntry};
+use super::{
+    callers::Outside, files::Known, gathered::Gathered, history::History, own_numbers::OwnNumbers, packer::Closed,
+    queues::QueueEntry,
+};
 use crate::{
     call::{Call, CallKey, CallRules, Ids, Names, key::present},
     pbx::{Leg, MalformedReason, Position},
@@ -29,6 +32,9 @@ pub struct Pending {
     pub(super) names: Names,
     pub(super) parts: Vec<Part>,
     pub(super) queues: Vec<QueueEntry>,
+    /// Who takes part from outside, as far as it is to be known.
+    pub(super) outside: Vec<Outside>,
+    pub(super) own_numbers: OwnNumbers,
     pub(super) current: RowCounts,
     pub(super) total: RowCounts,
     pub(super) quarantine: Quarantine,
@@ -222,6 +228,8 @@ impl Pending {
         self.names.clear();
         self.parts.clear();
         self.queues.clear();
+        self.outside.clear();
+        self.own_numbers.clear();
         self.quarantine = Quarantine::default();
         self.current = RowCounts::default();
         self.total = RowCounts::default();
