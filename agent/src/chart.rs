@@ -21,8 +21,8 @@ pub(crate) fn figure(takeaway: &str, chart: &Markup, table: &Markup) -> Markup {
     html! {
         figure {
             figcaption { (takeaway) }
-            (chart)
-            details { summary { "The figures as a table" } div.scroll { (table) } }
+            div.scroll tabindex="0" { (chart) }
+            details { summary { "The figures as a table" } div.scroll tabindex="0" { (table) } }
         }
     }
 }

@@ -33,8 +33,7 @@ use crate::{
     control::{Answer, Request},
     ipc::{
         CONNECTION_FD, CollectorSettings, CollectorStatus, Confined, FromCollector, FromLink, FromSession,
-        LinkSettings, LinkStatus, SESSION_FD, ToCollector, ToLink, descriptors,
-        web::{FromWeb, ToWeb},
+        LinkSettings, LinkStatus, SESSION_FD, ToCollector, ToLink, descriptors, web::FromWeb,
     },
     settings::load::Loaded,
     state::{Site, StateDir},
@@ -110,7 +109,7 @@ enum Happening {
     Link(u64, Event<FromLink>),
     Session(u64, Event<FromSession>),
     Web(u64, Event<FromWeb>),
-    WebAnswered(u64, ToWeb),
+    WebFound(web::Finding),
     Knocked,
     Dialled(Dialled),
     Asked(Request, oneshot::Sender<Answer>),
@@ -149,7 +148,7 @@ impl Supervisor {
             }
             Happening::Web(incarnation, Event::Said(message)) => self.web_said(incarnation, message, now),
             Happening::Web(incarnation, Event::Ended(status)) => self.web_ended(incarnation, &status, now),
-            Happening::WebAnswered(incarnation, message) => self.web_answered(incarnation, message),
+            Happening::WebFound(finding) => self.web_found(finding, now),
             Happening::Knocked => self.knocked(),
             Happening::Asked(request, answer) => self.asked(request, answer, now),
             Happening::Look => self.look(now),
@@ -320,7 +319,7 @@ struct Inbox {
     sessions: mpsc::Receiver<(u64, Event<FromSession>)>,
     dialled: mpsc::Receiver<Dialled>,
     web: mpsc::Receiver<(u64, Event<FromWeb>)>,
-    web_answers: mpsc::Receiver<(u64, ToWeb)>,
+    web_findings: mpsc::Receiver<web::Finding>,
 }
 
 /// The clock, in seconds since 1970 in UTC.

@@ -13,8 +13,6 @@ mod pages;
 pub mod password;
 mod reader;
 mod server;
-#[cfg(test)]
-mod tests;
 mod words;
 
 use std::{os::fd::OwnedFd, sync::Arc};

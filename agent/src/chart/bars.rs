@@ -64,7 +64,7 @@ impl Bars<'_> {
                     }
                 }
             }
-            ul.legend {
+            ul.legend aria-label="What the parts are" {
                 @for series in &self.series {
                     li { svg.key width="14" height="14" aria-hidden="true" { rect class=(series.class) width="14" height="14" {} } (series.name) }
                 }

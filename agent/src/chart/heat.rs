@@ -21,8 +21,8 @@ impl Heat<'_> {
     /// of a few calls is no dark one.
     pub(crate) fn table(&self) -> Markup {
         html! {
-            div.scroll { table.heat {
-                caption { (self.caption) }
+            p.faint { (self.caption) }
+            div.scroll tabindex="0" { table.heat aria-label=(self.caption) {
                 thead { tr {
                     td {}
                     @for column in &self.columns { th scope="col" { (column) } }

@@ -226,7 +226,7 @@ mod tests {
     use std::time::Duration;
 
     use demarc_proto::{
-        Cell, Receipt, Window,
+        Cell, Receipt, ReportId, Window,
         report::{Destination, Quality},
     };
     use expect_test::expect;
@@ -235,7 +235,7 @@ mod tests {
     use crate::{
         gate::{
             Cleared, Consent, Ledger, clear,
-            entry::{By, Draft},
+            entry::{By, Draft, Switch},
         },
         ipc::RecordKind,
         tally::{Tally, TallyKey},

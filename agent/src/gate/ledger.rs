@@ -368,15 +368,18 @@ impl Ledger {
 }
 
 /// Whether the last line of the file can be what a power loss left of an entry: it was not ended, or its beginning
-/// or whole sectors of it never reached the disk and read as zeros. A whole entry with a wrong byte where the line
-/// feed should be was ended once, and then changed; so was a line with a single zero in it.
+/// or whole sectors of it never reached the disk and read as zeros; such a sector may begin with the line feed. A whole
+/// entry with another wrong byte where the line feed should be was ended once, and then changed; so was a line with a
+/// single zero in it.
 pub(super) fn is_torn(line: &Line) -> bool {
     const SECTOR: [u8; 512] = [0; 512];
     if line.ended {
         return line.bytes.first() == Some(&0) || memchr::memmem::find(&line.bytes, &SECTOR).is_some();
     }
-    let but_one = line.bytes.split_last().map_or(&[][..], |(_, rest)| rest);
-    Entry::from_line(but_one).is_err()
+    match line.bytes.split_last() {
+        Some((0, _)) | None => true,
+        Some((_, but_one)) => Entry::from_line(but_one).is_err(),
+    }
 }
 
 /// The kind of a line, without reading all of it: the first keys of each line have fixed places.

@@ -91,6 +91,21 @@ fn send(ledger: &mut Ledger, number: u8) -> Cleared {
     clear(&consent, 5, report(number), ledger).unwrap()
 }
 
+#[test]
+fn a_line_feed_that_reads_as_zero_was_torn_off() {
+    let bench = Bench::new();
+    let mut ledger = bench.open();
+    bench.enter(&mut ledger, 3, 0);
+    bench.enter(&mut ledger, 3, 1);
+    let whole = fs::read(bench.path()).unwrap();
+    for (end, is_torn) in [(0, true), (b' ', false), (b'x', false)] {
+        let mut changed = whole.clone();
+        *changed.last_mut().unwrap() = end;
+        fs::write(bench.path(), changed).unwrap();
+        assert_eq!(bench.verify().is_ok_and(|verified| verified.entries == 1 && verified.torn > 0), is_torn, "{end}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -54,8 +54,16 @@ pub enum Question {
         /// The key.
         key: Secret,
     },
-    /// To log in, by a password that the role found to be right.
-    Admit,
+    /// To log in, by the password.
+    Admit {
+        /// What was typed.
+        password: Secret,
+    },
+    /// To know how everything is, for the owner's monitoring. Where other machines can ask, the password must come with it.
+    Monitor {
+        /// What was sent.
+        password: Option<Secret>,
+    },
     /// To log out.
     Leave {
         /// The browser's secret.
@@ -87,7 +95,7 @@ pub enum Reply {
         /// The secret.
         session: Secret,
     },
-    /// The browser is not logged in, or the key is not known (any more).
+    /// The browser is not logged in, the key is not known (any more), or the password is wrong.
     Unknown,
     /// Logged out.
     Left,
@@ -111,8 +119,8 @@ pub struct WebSettings {
     pub hosts: Vec<String>,
     /// The certificate chain and its key, in PEM, where pages are encrypted.
     pub tls: Option<(String, Secret)>,
-    /// The hash of the password, where one lets in.
-    pub password: Option<Secret>,
+    /// Whether a password lets in, too.
+    pub has_password: bool,
     /// Whether reports may leave.
     pub consent: Consent,
 }

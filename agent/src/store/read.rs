@@ -107,6 +107,17 @@ impl Store {
         self.read_rollups(from, to, visit).map_err(|error| self.fault(error))
     }
 
+    /// Changes when another process has written.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn data_version(&self) -> Result<i64, StoreError> {
+        self.connection
+            .prepare_cached("PRAGMA data_version")
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+            .map_err(|error| self.fault(error))
+    }
+
     /// The quarter hour in which the newest call ended, if there is a call.
     ///
     /// # Errors

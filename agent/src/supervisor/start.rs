@@ -170,7 +170,7 @@ fn supervisor(
     let (to_sessions, sessions_said) = mpsc::channel(MOST_EVENTS);
     let (to_dialled, dialled) = mpsc::channel(MOST_EVENTS);
     let (to_web, web_said) = mpsc::channel(MOST_EVENTS);
-    let (to_web_answers, web_answers) = mpsc::channel(MOST_EVENTS);
+    let (to_web_findings, web_findings) = mpsc::channel(MOST_EVENTS);
     let (sessions, dead) = Sessions::new(&state, home, to_sessions);
     let mut supervisor = Supervisor {
         config,
@@ -196,7 +196,7 @@ fn supervisor(
         relay: Relay::default(),
         connections: Connections::new(to_dialled),
         sessions,
-        web: Web::new(listener, to_web, to_web_answers),
+        web: Web::new(listener, to_web, to_web_findings),
         watched_config,
         watched_site,
         waiting: Vec::new(),
@@ -204,7 +204,7 @@ fn supervisor(
         ending: None,
     };
     supervisor.close_what_was_left(dead);
-    (supervisor, Inbox { collector, link, sessions: sessions_said, dialled, web: web_said, web_answers })
+    (supervisor, Inbox { collector, link, sessions: sessions_said, dialled, web: web_said, web_findings })
 }
 
 async fn main_loop(mut supervisor: Supervisor, mut inbox: Inbox, bound: Bound) -> io::Result<Ending> {
@@ -234,7 +234,7 @@ async fn main_loop(mut supervisor: Supervisor, mut inbox: Inbox, bound: Bound) -
             Some((incarnation, event)) = inbox.link.recv() => Happening::Link(incarnation, event),
             Some((incarnation, event)) = inbox.sessions.recv() => Happening::Session(incarnation, event),
             Some((incarnation, event)) = inbox.web.recv() => Happening::Web(incarnation, event),
-            Some((incarnation, message)) = inbox.web_answers.recv() => Happening::WebAnswered(incarnation, message),
+            Some(finding) = inbox.web_findings.recv() => Happening::WebFound(finding),
             () = web::knock(&door), if supervisor.web.is_asleep() => Happening::Knocked,
             Some(dialled) = inbox.dialled.recv() => Happening::Dialled(dialled),
             Some((request, answer)) = asked.recv() => Happening::Asked(request, answer),

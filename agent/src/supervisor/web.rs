@@ -37,6 +37,7 @@ use crate::{
         Listen, Secret,
         edit::{self, Switch},
     },
+    web::password,
 };
 
 /// How long a link of `demarc web` lets in.
@@ -49,17 +50,35 @@ pub(super) struct Web {
     browsers: Browsers,
     /// Whether somebody came while no process was there to serve him.
     knocked: bool,
-    /// Answers on their way to the role, each with the incarnation that asked.
-    answers: mpsc::Sender<(u64, ToWeb)>,
+    /// What tasks found out, on its way to the role that asked.
+    findings: mpsc::Sender<Finding>,
+}
+
+/// What a task found out for a question.
+pub(super) struct Finding {
+    incarnation: u64,
+    number: u64,
+    found: Found,
+}
+
+enum Found {
+    Answer(Box<Answer>),
+    Password { is_right: bool, purpose: Purpose },
+}
+
+/// What a password is for.
+enum Purpose {
+    Admission,
+    Status,
 }
 
 impl Web {
     pub(super) fn new(
         listener: Result<Listener, String>,
         events: mpsc::Sender<(u64, Event<FromWeb>)>,
-        answers: mpsc::Sender<(u64, ToWeb)>,
+        findings: mpsc::Sender<Finding>,
     ) -> Self {
-        Self { listener, slot: Slot::new("web", events), browsers: Browsers::default(), knocked: false, answers }
+        Self { listener, slot: Slot::new("web", events), browsers: Browsers::default(), knocked: false, findings }
     }
 
     /// What tells that a browser waits, while no process is there for it.
@@ -151,14 +170,14 @@ impl Supervisor {
             address: self.web.listener.as_ref().ok().and_then(Listener::address),
             hosts: settings.web.hosts.clone(),
             tls: tls.map(|(certificate, key)| (certificate, Secret::new(key))),
-            password: settings.web.password.clone(),
+            has_password: settings.web.password.is_some(),
             consent: Consent::from(&self.collector_settings),
         }
     }
 
     fn web_asks(&mut self, incarnation: u64, number: u64, question: Question, now: Instant) {
         let known = match &question {
-            Question::Enter { .. } | Question::Admit => true,
+            Question::Enter { .. } | Question::Admit { .. } | Question::Monitor { .. } => true,
             Question::Leave { session } | Question::Control { session, .. } | Question::Turn { session, .. } => {
                 self.web.browsers.knows(session, now)
             }
@@ -169,10 +188,13 @@ impl Supervisor {
                 Some(session) => Reply::Entered { session },
                 None => Reply::Unknown,
             },
-            Question::Admit if self.loaded.settings.web.password.is_some() => {
-                Reply::Entered { session: self.web.browsers.admit(now) }
+            Question::Admit { password } => {
+                return self.check_password(incarnation, number, Some(password), Purpose::Admission);
             }
-            Question::Admit => Reply::Unknown,
+            Question::Monitor { password } if self.loaded.settings.web.listen.is_open_to_the_network() => {
+                return self.check_password(incarnation, number, password, Purpose::Status);
+            }
+            Question::Monitor { .. } => return self.ask_for_web(incarnation, number, Request::Status, now),
             Question::Leave { session } => {
                 self.web.browsers.leave(&session);
                 Reply::Left
@@ -184,25 +206,48 @@ impl Supervisor {
                 Err(reason) => Reply::Unchanged { reason },
             },
         };
-        let _ = self.web.answers.try_send((incarnation, ToWeb::Reply { number, reply: Box::new(reply) }));
+        self.reply(incarnation, number, reply);
     }
 
     /// Handles a request as if the command line had made it.
     fn ask_for_web(&mut self, incarnation: u64, number: u64, request: Request, now: Instant) {
         let (sender, receiver) = oneshot::channel();
-        let answers = self.web.answers.clone();
+        let findings = self.web.findings.clone();
         tokio::spawn(async move {
             let answer = receiver.await.unwrap_or(Answer::Refused { reason: "demarc is stopping".to_owned() });
-            let reply = Box::new(Reply::Control(answer));
-            let _ = answers.send((incarnation, ToWeb::Reply { number, reply })).await;
+            let found = Found::Answer(Box::new(answer));
+            let _ = findings.send(Finding { incarnation, number, found }).await;
         });
         self.asked(request, sender, now);
     }
 
-    /// An answer is there for the role.
-    pub(super) fn web_answered(&mut self, incarnation: u64, message: ToWeb) {
+    /// Looks whether it is the password, which takes a while, on a thread of its own.
+    fn check_password(&self, incarnation: u64, number: u64, password: Option<Secret>, purpose: Purpose) {
+        let (hash, findings) = (self.loaded.settings.web.password.clone(), self.web.findings.clone());
+        tokio::task::spawn_blocking(move || {
+            let both = password.zip(hash);
+            let is_right = both.is_some_and(|(password, hash)| password::is_right(password.expose(), hash.expose()));
+            let _ =
+                findings.blocking_send(Finding { incarnation, number, found: Found::Password { is_right, purpose } });
+        });
+    }
+
+    /// A task has found out what the role asked.
+    pub(super) fn web_found(&mut self, finding: Finding, now: Instant) {
+        let reply = match finding.found {
+            Found::Answer(answer) => Reply::Control(*answer),
+            Found::Password { is_right: false, .. } => Reply::Unknown,
+            Found::Password { purpose: Purpose::Admission, .. } => {
+                Reply::Entered { session: self.web.browsers.admit(now) }
+            }
+            Found::Password { purpose: Purpose::Status, .. } => Reply::Control(Answer::Status(Box::new(self.status()))),
+        };
+        self.reply(finding.incarnation, finding.number, reply);
+    }
+
+    fn reply(&mut self, incarnation: u64, number: u64, reply: Reply) {
         if self.web.slot.present(incarnation).is_some() {
-            self.web.slot.tell(message);
+            self.web.slot.tell(ToWeb::Reply { number, reply: Box::new(reply) });
         }
     }
 

@@ -17,7 +17,7 @@ use super::{
     desk::Absent,
     pages::{enter, trouble},
 };
-use crate::{control::Status, settings::Secret};
+use crate::{control::Status, ipc::web::WebSettings, settings::Secret};
 
 /// The cookie's name.
 const COOKIE: &str = "demarc";
@@ -51,7 +51,7 @@ impl Visitor {
 /// Looks at a request before anything else does: whether the browser means this machine, and whether a change comes from one
 /// of our own pages.
 pub(super) async fn same_origin(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let mut response = if !is_our_name(&app, request.headers()) {
+    let mut response = if !is_our_name(&app.settings(), request.headers()) {
         let words = "This name is not one of this machine's. Open the link that `demarc web` prints, or add the name to web.hosts.";
         (StatusCode::MISDIRECTED_REQUEST, words).into_response()
     } else if request.method() != Method::GET
@@ -107,10 +107,9 @@ pub(super) fn with_session(app: &App, mut response: Response<Body>, session: Opt
 }
 
 /// Whether the browser calls this machine by a name that is known: a name of somebody else's could point here, too.
-fn is_our_name(app: &App, headers: &HeaderMap) -> bool {
+fn is_our_name(settings: &WebSettings, headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(header::HOST).into_iter();
     let (Some(host), None) = (hosts.next().and_then(|host| host.to_str().ok()), hosts.next()) else { return false };
-    let settings = app.settings();
     let (name, port) = match host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit())) {
         Some((name, port)) => (name, Some(port)),
         None => (host, None),
@@ -141,4 +140,80 @@ fn is_from_our_page(headers: &HeaderMap) -> bool {
     }
     let (Some(origin), Some(host)) = (text(header::ORIGIN), text(header::HOST)) else { return false };
     origin.split_once("://").is_some_and(|(_, name)| name == host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::Consent;
+
+    fn settings(address: Option<&str>) -> WebSettings {
+        WebSettings {
+            state_dir: "/nowhere".into(),
+            address: address.map(|address| address.parse().unwrap()),
+            hosts: vec!["pbx.example.com".to_owned()],
+            tls: None,
+            has_password: false,
+            consent: Consent {
+                upload: false,
+                enrolled: None,
+                grace: std::time::Duration::ZERO,
+                accepted_schema: demarc_proto::SCHEMA,
+            },
+        }
+    }
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn only_this_machine_s_names_are_answered() {
+        let is_ours = |address: Option<&str>, host: &str| is_our_name(&settings(address), &headers(&[("host", host)]));
+        let here = Some("127.0.0.1:8427");
+        for host in ["127.0.0.1:8427", "localhost:8427", "pbx.example.com", "PBX.example.com:443"] {
+            assert!(is_ours(here, host), "{host}");
+        }
+        for host in
+            ["evil.example:8427", "127.0.0.1", "127.0.0.1:80", "localhost.evil.example:8427", "[::1]:8427", "", ":8427"]
+        {
+            assert!(!is_ours(here, host), "{host}");
+        }
+        assert!(is_ours(Some("[::1]:8427"), "[::1]:8427") && !is_ours(Some("[::1]:8427"), "127.0.0.1:8427"));
+        assert!(is_ours(Some("192.0.2.7:80"), "192.0.2.7") && !is_ours(Some("192.0.2.7:80"), "localhost"));
+        assert!(is_ours(None, "localhost") && is_ours(None, "pbx.example.com") && !is_ours(None, "evil.example"));
+        let twice = headers(&[("host", "127.0.0.1:8427"), ("host", "evil.example")]);
+        assert!(!is_our_name(&settings(here), &twice) && !is_our_name(&settings(here), &HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_change_comes_from_our_own_page() {
+        let host = ("host", "127.0.0.1:8427");
+        let ours = ("origin", "http://127.0.0.1:8427");
+        assert!(is_from_our_page(&headers(&[host, ours])));
+        assert!(is_from_our_page(&headers(&[host, ours, ("sec-fetch-site", "same-origin")])));
+        for foreign in [
+            vec![host],
+            vec![ours],
+            vec![host, ("origin", "null")],
+            vec![host, ("origin", "http://127.0.0.1:8428")],
+            vec![host, ("origin", "http://evil.example")],
+            vec![host, ours, ("sec-fetch-site", "same-site")],
+            vec![host, ours, ("sec-fetch-site", "cross-site")],
+            vec![host, ours, ("sec-fetch-site", "none")],
+        ] {
+            assert!(!is_from_our_page(&headers(&foreign)), "{foreign:?}");
+        }
+    }
+
+    #[test]
+    fn the_cookie_is_found_among_others() {
+        let found = |line| session(&headers(&[("cookie", line)])).map(|secret| secret.expose().to_owned());
+        assert_eq!(found("a=b; demarc=secret; c=d").as_deref(), Some("secret"));
+        assert_eq!(found("xdemarc=secret; demarcx=y"), None);
+    }
 }

@@ -2,6 +2,7 @@
 
 mod calls;
 pub(super) mod enter;
+mod metrics;
 mod overview;
 mod period;
 mod queues;
@@ -34,6 +35,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
     Router::new()
         .merge(inside)
         .merge(enter::router())
+        .merge(metrics::router())
         .merge(assets::router())
         .fallback(trouble::nowhere)
         .layer(DefaultBodyLimit::max(MAX_FORM))

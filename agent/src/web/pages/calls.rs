@@ -131,7 +131,7 @@ fn volume(figures: &CallFigures, period: Period) -> Markup {
 fn outcomes(now: &Amounts, before: &Amounts) -> Markup {
     html! {
         h2 { "By direction and outcome" }
-        div.scroll { table {
+        div.scroll tabindex="0" { table {
             thead { tr {
                 th.text scope="col" { "outcome" }
                 @for direction in Direction::ALL { th scope="col" { (direction.as_str()) } }
@@ -161,7 +161,7 @@ fn parties<'a>(heading: &str, all: impl Iterator<Item = (&'a str, &'a Amounts)>)
         @if !all.is_empty() {
             section {
                 h2 { (heading) }
-                div.scroll { table {
+                div.scroll tabindex="0" { table {
                     thead { tr {
                         th.text scope="col" { "name" }
                         th scope="col" { "in" } th scope="col" { "by a person" }

@@ -24,13 +24,13 @@ use crate::{
         app::App,
         form::Sent,
         guard::{self, Visitor},
-        layout, password,
+        layout,
     },
 };
 
 /// Each try takes so long at least, and one is made after the other: guessing gets nowhere.
 const PAUSE: Duration = Duration::from_secs(1);
-static TRIES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(1));
+pub(super) static TRIES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(1));
 /// Tries that may wait; further ones are turned away.
 static WAITING: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(8));
 
@@ -55,7 +55,7 @@ pub(in crate::web) fn invitation(app: &App) -> Response {
 }
 
 fn page(app: &App, status: StatusCode, trouble: Option<&str>) -> Response {
-    let has_password = app.settings().password.is_some();
+    let has_password = app.settings().has_password;
     layout::bare(
         status,
         "Log in",
@@ -85,21 +85,20 @@ async fn by_link(State(app): State<Arc<App>>, Query(link): Query<Link>) -> Respo
 }
 
 async fn by_password(State(app): State<Arc<App>>, Form(typed): Form<Typed>) -> Response {
-    let Some(hash) = app.settings().password.clone() else { return trouble::nowhere().await };
+    if !app.settings().has_password {
+        return trouble::nowhere().await;
+    }
     let Ok(_place) = WAITING.try_acquire() else {
         return page(&app, StatusCode::TOO_MANY_REQUESTS, Some("Too many tries at once; wait a moment."));
     };
     let _turn = TRIES.acquire().await;
-    let right = tokio::task::spawn_blocking(move || password::is_right(typed.password.expose(), hash.expose()));
-    let (right, ()) = tokio::join!(right, sleep(PAUSE));
-    if !right.unwrap_or(false) {
-        return page(&app, StatusCode::FORBIDDEN, Some("This is not the password."));
-    }
-    match app.desk.ask(Question::Admit).await {
+    let (reply, ()) = tokio::join!(app.desk.ask(Question::Admit { password: typed.password }), sleep(PAUSE));
+    match reply {
         Some(Reply::Entered { session }) => {
             guard::with_session(&app, Redirect::to("/").into_response(), Some(&session))
         }
-        _ => trouble::page(StatusCode::SERVICE_UNAVAILABLE, "demarc is busy or stopping; try again in a moment."),
+        Some(_) => page(&app, StatusCode::FORBIDDEN, Some("This is not the password.")),
+        None => trouble::page(StatusCode::SERVICE_UNAVAILABLE, "demarc is busy or stopping; try again in a moment."),
     }
 }
 

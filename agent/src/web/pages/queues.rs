@@ -9,14 +9,17 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::{period, period::Asked, trouble};
 use crate::{
+    call::QUARTER,
+    chart::{self, Bars, Series},
     figures::{Period, Share},
-    local_report::printable,
+    local_report::{ReportZone, printable},
     queue_report::{FORMULA_VERSION, QueueReport, Ratio},
-    store::{QueueFigures, SHORT},
+    store::{QueueFigures, QueueShare, SHORT},
     web::{
         app::App,
         guard::Visitor,
@@ -30,12 +33,43 @@ pub(super) fn router() -> Router<Arc<App>> {
     Router::new().route("/queues", get(show)).route("/queues.json", get(export))
 }
 
-async fn read(app: &App, asked: &Asked) -> (Period, Option<String>, Result<QueueReport, NoFigures>) {
+/// The report of a period, and its figures by the time at which callers came in.
+struct Read {
+    period: Period,
+    trouble: Option<String>,
+    figures: Result<(QueueReport, Vec<Place>), NoFigures>,
+}
+
+/// What became of the callers of a quarter hour of one day, or of an hour of all days.
+struct Place {
+    name: String,
+    figures: QueueFigures,
+}
+
+async fn read(app: &App, asked: &Asked) -> Read {
     let (period, trouble) = asked.period(&app.zone, 7);
     let (from, to) = period.quarters(&app.zone.rules);
     let zone = app.zone.clone();
-    let report = app.reader.read(move |store| Ok(store.queue_report(Some(from), Some(to), zone)?)).await;
-    (period, trouble, report)
+    let figures = app.reader.read(move |store| {
+        let places = places(&store.queues(from, to)?, period, &zone);
+        Ok((store.queue_report(Some(from), Some(to), zone)?, places))
+    });
+    Read { period, trouble, figures: figures.await }
+}
+
+fn places(shares: &[QueueShare], period: Period, zone: &ReportZone) -> Vec<Place> {
+    let in_an_hour = if period.days() == 1 { 4 } else { 1 };
+    let name = |place: usize| format!("{}:{:02}", place / in_an_hour, place % in_an_hour * 60 / in_an_hour);
+    let mut places: Vec<Place> =
+        (0..24 * in_an_hour).map(|place| Place { name: name(place), figures: QueueFigures::default() }).collect();
+    for share in shares {
+        let wall = zone.rules.to_datetime(Timestamp::from_second(share.quarter * QUARTER).unwrap_or_default());
+        let minutes = usize::try_from(i32::from(wall.hour()) * 60 + i32::from(wall.minute())).unwrap_or(0);
+        if let Some(place) = places.get_mut(minutes * in_an_hour / 60) {
+            place.figures.add(&share.figures);
+        }
+    }
+    places
 }
 
 async fn show(
@@ -43,16 +77,16 @@ async fn show(
     Extension(visitor): Extension<Visitor>,
     Query(asked): Query<Asked>,
 ) -> Response {
-    let (period, trouble, report) = read(&app, &asked).await;
+    let Read { period, trouble, figures } = read(&app, &asked).await;
     let body = html! {
         @if let Some(trouble) = trouble { p.warn role="alert" { (trouble) } }
         (period::chooser("/queues", period, &app.zone, &[]))
-        @match report {
-            Ok(report) if report.queues.is_empty() => p {
+        @match figures {
+            Ok((report, _)) if report.queues.is_empty() => p {
                 "No caller was in a queue in this period. Figures of queues come from a source of the type "
                 code { "queue-log" } "; " code { "demarc sources" } " says whether this machine has one."
             },
-            Ok(report) => (tables(&report)),
+            Ok((report, places)) => { (tables(&report)) (by_time(&places)) },
             Err(none) => p.warn { (none) },
         }
         p { a href={ "/queues.json?" (period::query(period)) } { "The same as JSON" } }
@@ -62,12 +96,46 @@ async fn show(
 
 async fn export(State(app): State<Arc<App>>, Query(asked): Query<Asked>) -> Response {
     match read(&app, &asked).await {
-        (_, Some(trouble), _) => trouble::page(StatusCode::BAD_REQUEST, &trouble),
-        (_, None, Ok(report)) => {
+        Read { trouble: Some(trouble), .. } => trouble::page(StatusCode::BAD_REQUEST, &trouble),
+        Read { figures: Ok((report, _)), .. } => {
             ([(header::CONTENT_TYPE, "application/json")], report.to_json() + "\n").into_response()
         }
-        (_, None, Err(none)) => trouble::page(StatusCode::SERVICE_UNAVAILABLE, &none.to_string()),
+        Read { figures: Err(none), .. } => trouble::page(StatusCode::SERVICE_UNAVAILABLE, &none.to_string()),
     }
+}
+
+/// What became of callers, by the time at which they came in.
+fn by_time(places: &[Place]) -> Markup {
+    let part = |name, class, of: fn(&QueueFigures) -> i64| Series {
+        name,
+        class,
+        values: places.iter().map(|place| of(&place.figures)).collect(),
+    };
+    let bars = Bars {
+        label: "Callers by the time at which they came in, and what became of them",
+        heading: "came in at",
+        places: places.iter().map(|place| place.name.clone()).collect(),
+        series: vec![
+            part("answered in time", "answered", |figures| figures.in_time),
+            part("answered later", "system", |figures| figures.connected - figures.in_time),
+            part("hung up", "missed", |figures| figures.abandoned - figures.short),
+            part("hung up at once", "voicemail", |figures| figures.short),
+            part("timeout, queue empty or by key", "failed", |figures| {
+                figures.timed_out + figures.emptied + figures.keyed
+            }),
+        ],
+    };
+    let worst = places.iter().max_by_key(|place| place.figures.lost());
+    let takeaway = match worst {
+        Some(place) if place.figures.lost() > 0 => format!(
+            "Most callers were lost among those who came in from {}: {} of {}.",
+            place.name,
+            place.figures.lost(),
+            place.figures.offered
+        ),
+        _ => "No caller was lost.".to_owned(),
+    };
+    html! { h2 { "By time" } (chart::figure(&takeaway, &bars.svg(), &bars.table())) }
 }
 
 fn tables(report: &QueueReport) -> Markup {
@@ -78,7 +146,7 @@ fn tables(report: &QueueReport) -> Markup {
     html! {
         p.lead { (percent(level)) " callers were answered within " (target) "; "
             (report.total.abandoned) " hung up, of them " (report.total.short) " within " (SHORT) " s." }
-        div.scroll { table {
+        div.scroll tabindex="0" { table {
             caption { "Callers, by what became of them" }
             thead { tr {
                 th.text scope="col" { "queue" }
@@ -91,7 +159,7 @@ fn tables(report: &QueueReport) -> Markup {
                 @for count in counts(figures) { td { (count) } }
             } } }
         } }
-        div.scroll { table {
+        div.scroll tabindex="0" { table {
             caption { "Shares and averages; in brackets by how many each was divided" }
             thead { tr {
                 th.text scope="col" { "queue" }

@@ -106,7 +106,7 @@ fn reading(next: &NextReport, report: &Report) -> Markup {
             section {
                 h3 { "What stays here" }
                 p { "These are the figures before the floor. Hours, directions and outcomes with fewer than " (report.floor) " calls were joined to others." }
-                div.scroll { table {
+                div.scroll tabindex="0" { table {
                     thead { tr {
                         th.text scope="col" { "direction and outcome" }
                         th scope="col" { "calls here" }
@@ -211,7 +211,7 @@ fn ledger(listed: &Listed) -> Markup {
         @if listed.entries.is_empty() {
             p { "Nothing has left: the ledger has no entries." }
         } @else {
-            div.scroll { table {
+            div.scroll tabindex="0" { table {
                 thead { tr {
                     th scope="col" { "number" } th.text scope="col" { "time (UTC)" } th.text scope="col" { "kind" }
                     th scope="col" { "bytes" } th.text scope="col" { "about" } th.text scope="col" { "receipt" }

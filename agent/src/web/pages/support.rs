@@ -121,7 +121,7 @@ fn form(visitor: &Visitor, support: &SupportStatus) -> Markup {
 
 fn sessions(past: &[Past], support: &SupportStatus) -> Markup {
     html! {
-        div.scroll { table {
+        div.scroll tabindex="0" { table {
             thead { tr { @for name in ["session", "began (UTC)", "scope", "engineer", "took", "commands", "bytes out", "bytes in", "ended"] { th.text scope="col" { (name) } } } }
             tbody { @for past in past.iter().rev() {
                 @let report = past.report.as_ref();

@@ -42,7 +42,7 @@ const SWITCHES: [Words; 2] = [
         what: "Once a window, the vendor gets counts of calls in groups: never a number, a name or a single call.",
         off: [
             "From this moment no further byte of statistics leaves. Reports that wait here are taken back. The vendor learns nothing of the switch itself.",
-            "Counting, these pages, `demarc report`, the ledger, support by your grant and everything else go on.",
+            "Counting, these pages, the command demarc report, the ledger, support by your grant and everything else go on.",
         ],
         on: "When the open window closes, its report goes to the vendor. Calls from before this moment are in none. The page \u{201c}What leaves\u{201d} shows the next report, byte for byte, before it leaves.",
     },
