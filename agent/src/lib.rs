@@ -18,6 +18,7 @@ pub mod link;
 pub mod local_report;
 pub mod log;
 pub mod memory;
+pub mod missed_report;
 pub mod next_report;
 pub mod number;
 pub mod outbox;

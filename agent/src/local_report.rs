@@ -12,7 +12,10 @@ use jiff::tz::TimeZone;
 use rustc_hash::FxHashMap;
 
 use self::dimension::Calendar;
-pub(crate) use self::table::{STYLE, printable};
+pub(crate) use self::{
+    sheet::field,
+    table::{STYLE, printable},
+};
 pub use self::{
     dimension::{Dimension, Value},
     moment::MomentError,

@@ -13,6 +13,7 @@ const PAGES: &[(&str, &str)] = &[
     ("/", "Overview"),
     ("/calls", "Calls"),
     ("/queues", "Queues"),
+    ("/callers", "Callers"),
     ("/sent", "What leaves"),
     ("/switches", "Switches"),
     ("/support", "Support"),

@@ -1,5 +1,6 @@
 //! The pages, and which path leads to which.
 
+mod callers;
 mod calls;
 pub(super) mod enter;
 mod metrics;
@@ -27,6 +28,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/", get(overview::show))
         .merge(calls::router())
         .merge(queues::router())
+        .merge(callers::router())
         .merge(sent::router())
         .merge(switches::router())
         .merge(support::router())
