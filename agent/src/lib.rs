@@ -22,6 +22,7 @@ pub mod missed_report;
 pub mod next_report;
 pub mod number;
 pub mod outbox;
+pub mod own_number_report;
 pub mod pbx;
 pub mod private;
 pub mod queue_report;

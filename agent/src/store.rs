@@ -13,6 +13,7 @@ mod feeds;
 mod files;
 mod gathered;
 mod history;
+mod ledger;
 mod live;
 mod names;
 mod open;
@@ -44,6 +45,7 @@ pub use self::{
     feeds::{Enlisted, FeedCounts},
     files::{Known, head_of},
     gathered::{Gathered, Gatherer},
+    ledger::{RowLedger, SourceLedger},
     live::Peak,
     own_numbers::OwnNumberUse,
     packer::{Closed, Packer},

@@ -348,9 +348,16 @@ impl Work<'_> {
         self.transaction
             .prepare_cached(
                 "UPDATE totals SET calls = calls + ?1, legs = legs + ?2, rows = rows + ?3,
-                 malformed = malformed + ?4, duplicates = duplicates + ?5 WHERE id = 0",
+                 malformed = malformed + ?4, duplicates = duplicates + ?5, halves = halves + ?6 WHERE id = 0",
             )?
-            .execute((sum.calls, sum.legs, sql(counts.rows), sql(counts.malformed), sql(counts.duplicates)))?;
+            .execute((
+                sum.calls,
+                sum.legs,
+                sql(counts.rows),
+                sql(counts.malformed),
+                sql(counts.duplicates),
+                sql(counts.halves),
+            ))?;
         Ok(())
     }
 

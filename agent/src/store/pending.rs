@@ -77,6 +77,8 @@ pub(super) struct RowCounts {
     pub(super) malformed: u64,
     pub(super) duplicates: u64,
     pub(super) unlinked: u64,
+    /// Rows of one half of a channel inside the PBX.
+    pub(super) halves: u64,
     /// Rows that count by another source's word, if at all.
     pub(super) told: u64,
 }
@@ -120,6 +122,7 @@ impl Pending {
     pub fn leg(&mut self, leg: &Leg<'_>, rules: &CallRules, not_before: u64) {
         self.current.rows += 1;
         self.current.unlinked += u64::from(present(leg.linkedid).is_none());
+        self.current.halves += u64::from(leg.channel.starts_with(b"Local/"));
         self.newest_end = self.newest_end.max(Some(leg.end));
         let (key, call) = self.call_of(leg, rules);
         self.add(key, call, not_before);
@@ -248,6 +251,7 @@ impl RowCounts {
         self.malformed += other.malformed;
         self.duplicates += other.duplicates;
         self.unlinked += other.unlinked;
+        self.halves += other.halves;
         self.told += other.told;
     }
 }

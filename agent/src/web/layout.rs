@@ -14,6 +14,8 @@ const PAGES: &[(&str, &str)] = &[
     ("/calls", "Calls"),
     ("/queues", "Queues"),
     ("/callers", "Callers"),
+    ("/numbers", "Numbers"),
+    ("/completeness", "Completeness"),
     ("/sent", "What leaves"),
     ("/switches", "Switches"),
     ("/support", "Support"),

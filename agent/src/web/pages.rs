@@ -2,8 +2,10 @@
 
 mod callers;
 mod calls;
+mod completeness;
 pub(super) mod enter;
 mod metrics;
+mod numbers;
 mod overview;
 mod period;
 mod queues;
@@ -29,6 +31,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .merge(calls::router())
         .merge(queues::router())
         .merge(callers::router())
+        .merge(numbers::router())
+        .merge(completeness::router())
         .merge(sent::router())
         .merge(switches::router())
         .merge(support::router())
