@@ -119,7 +119,8 @@ impl MissedReport {
         table.load_style(STYLE);
         table.set_header(["called at", "number", "dialled", "by", "held on", "why", "talked with since"]);
         for call in &self.calls {
-            let name = call.queue.as_ref().map(|queue| queue.expose()).or(call.trunk.as_ref().map(|trunk| trunk.expose()));
+            let name =
+                call.queue.as_ref().map(|queue| queue.expose()).or(call.trunk.as_ref().map(|trunk| trunk.expose()));
             table.add_row([
                 self.zone.wall_clock(call.began),
                 self.number(call).unwrap_or_else(|| "withheld".to_owned()),

@@ -295,9 +295,8 @@ fn missed_plainly(bytes: &[u8]) -> BTreeSet<(i64, String, String, Option<i64>)> 
         let start = legs.iter().map(|leg| second(&leg[9])).min().unwrap();
         let earliest = legs.iter().min_by_key(|leg| second(&leg[9])).unwrap();
         let first = legs.iter().find(|leg| leg[16] == *name).unwrap_or(earliest);
-        let by_person = |leg: &&Vec<String>| {
-            leg[14] == "ANSWERED" && !leg[6].is_empty() && !leg[6].starts_with("Local/")
-        };
+        let by_person =
+            |leg: &&Vec<String>| leg[14] == "ANSWERED" && !leg[6].is_empty() && !leg[6].starts_with("Local/");
         let picked_up = legs.iter().filter(by_person).map(|leg| second(&leg[10])).min();
         let out = legs.iter().filter(|leg| on_trunk(&leg[6]) && !on_trunk(&leg[5]));
         let out = out.min_by_key(|leg| (leg[16] != *name, second(&leg[9]), leg[20].parse::<u64>().unwrap()));
@@ -348,7 +347,9 @@ fn callers_without_a_person_are_those_of_a_plain_reading_and_every_row_is_accoun
                 .missed(i64::MIN)
                 .unwrap()
                 .into_iter()
-                .map(|call| (call.began, call.number.expose().to_owned(), call.dialled.expose().to_owned(), call.returned))
+                .map(|call| {
+                    (call.began, call.number.expose().to_owned(), call.dialled.expose().to_owned(), call.returned)
+                })
                 .collect();
             assert_eq!(found, expected, "{name} in portions of {portion}");
             let ledger = counted.store.row_ledger().unwrap();

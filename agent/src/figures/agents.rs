@@ -60,8 +60,7 @@ impl Callers {
         }
         let hour = (0..24).max_by_key(|hour| (self.hours[*hour], 24 - hour))?;
         let callers = self.hours[hour] as f64 / days as f64;
-        let demand =
-            Demand { load: callers * handling / 3600.0, handling, target: self.target as f64, level: LEVEL };
+        let demand = Demand { load: callers * handling / 3600.0, handling, target: self.target as f64, level: LEVEL };
         Some(AgentAdvice { hour: hour as i8, callers, days, demand, agents: demand.agents_needed()? })
     }
 }
@@ -89,7 +88,8 @@ mod tests {
     use super::*;
 
     fn share(day: i64, hour: i64, offered: i64) -> QueueShare {
-        let figures = QueueFigures { offered, handled: offered, talk_seconds: 180 * offered, ..QueueFigures::default() };
+        let figures =
+            QueueFigures { offered, handled: offered, talk_seconds: 180 * offered, ..QueueFigures::default() };
         QueueShare { quarter: day * 96 + hour * 4, queue: 1, target: 20, figures }
     }
 

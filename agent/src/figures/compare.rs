@@ -52,9 +52,7 @@ pub fn chance_of_as_many(count: u32, mean: f64) -> f64 {
     if mean <= 0.0 {
         return 0.0;
     }
-    let chance_of = |number: u32| {
-        ((1..=number).map(|one| (mean / f64::from(one)).ln()).sum::<f64>() - mean).exp()
-    };
+    let chance_of = |number: u32| ((1..=number).map(|one| (mean / f64::from(one)).ln()).sum::<f64>() - mean).exp();
     if f64::from(count) <= mean {
         let fewer: f64 = (0..count).map(chance_of).sum();
         return (1.0 - fewer).max(0.0);

@@ -315,7 +315,8 @@ fn missed(
 
 /// When somebody first talked with that number after a moment, of the conversations that became quiet of late.
 fn first_spoken(transaction: &Transaction<'_>, normal: &Normal, after: i64) -> Result<Option<i64>, Fault> {
-    let mut find = transaction.prepare_cached("SELECT number, at FROM spoken WHERE tail = ?1 AND at >= ?2 ORDER BY at")?;
+    let mut find =
+        transaction.prepare_cached("SELECT number, at FROM spoken WHERE tail = ?1 AND at >= ?2 ORDER BY at")?;
     let mut rows = find.query((normal.key(), after))?;
     while let Some(row) = rows.next()? {
         if Normal::of(&OutsideNumber::new(row.get::<_, String>(0)?)).is_some_and(|other| other.is_same(normal)) {

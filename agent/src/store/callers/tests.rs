@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{pbx::Disposition, settings::Pbx, state::StateDir, store::Via, store::Standing};
+use crate::{pbx::Disposition, settings::Pbx, state::StateDir, store::Standing, store::Via};
 
 const NOW: i64 = 1_795_400_000;
 const QUIET: Duration = Duration::from_secs(120);
@@ -116,17 +116,16 @@ fn any_later_conversation_returns_a_call() {
     let open = |number: &str| (number.to_owned(), None);
     assert_eq!(bench.list().iter().filter(|(_, returned)| returned.is_some()).count(), 0, "none was talked with since");
     assert!(bench.list().contains(&open("anonymous")));
-    bench.put(&[outbound("1.7", "9004930123456", start + 120, true), inbound("1.8", "+49401234567", start + 300, true)], NOW + 200);
+    bench.put(
+        &[outbound("1.7", "9004930123456", start + 120, true), inbound("1.8", "+49401234567", start + 300, true)],
+        NOW + 200,
+    );
     bench.settle(NOW + 400);
     let mut list = bench.list();
     list.sort();
     assert_eq!(
         list,
-        [
-            ("030123456".to_owned(), Some(start + 128)),
-            ("0401234567".to_owned(), Some(start + 308)),
-            open("anonymous"),
-        ]
+        [("030123456".to_owned(), Some(start + 128)), ("0401234567".to_owned(), Some(start + 308)), open("anonymous"),]
     );
 }
 
@@ -158,7 +157,11 @@ fn who_keeps_nothing_has_nothing_of_anybody_in_the_store() {
     let left: i64 = bench
         .store
         .connection
-        .query_row("SELECT (SELECT count(*) FROM outside) + (SELECT count(*) FROM missed) + (SELECT count(*) FROM spoken)", [], |row| row.get(0))
+        .query_row(
+            "SELECT (SELECT count(*) FROM outside) + (SELECT count(*) FROM missed) + (SELECT count(*) FROM spoken)",
+            [],
+            |row| row.get(0),
+        )
         .unwrap();
     assert_eq!(left, 0);
 }
