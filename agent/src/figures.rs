@@ -7,6 +7,7 @@ mod compare;
 mod erlang;
 mod period;
 mod share;
+mod trunks;
 
 pub use self::{
     agents::{AgentAdvice, LEVEL, agents_needed},
@@ -16,4 +17,5 @@ pub use self::{
     erlang::{BusyHours, Demand, LEAST_DAYS, LineAdvice, blocked, lines_needed},
     period::Period,
     share::Share,
+    trunks::{TrunkFigures, changes_at, trunk_figures},
 };

@@ -300,16 +300,17 @@ fn missed_plainly(bytes: &[u8]) -> BTreeSet<(i64, String, String, Option<i64>)> 
         let picked_up = legs.iter().filter(by_person).map(|leg| second(&leg[10])).min();
         let out = legs.iter().filter(|leg| on_trunk(&leg[6]) && !on_trunk(&leg[5]));
         let out = out.min_by_key(|leg| (leg[16] != *name, second(&leg[9]), leg[20].parse::<u64>().unwrap()));
-        let number = if on_trunk(&first[5]) { Some(&first[2]) } else { out.map(|leg| &leg[3]) };
+        let number = if on_trunk(&first[5]) { Some(&first[1]) } else { out.map(|leg| &leg[2]) };
         let Some(number) = number else { continue };
         match picked_up {
             Some(at) => talks.push((at, end_of(number))),
-            None if on_trunk(&first[5]) => open.push((start, number.clone(), first[3].clone())),
+            None if on_trunk(&first[5]) => open.push((start, number.clone(), first[2].clone())),
             None => {}
         }
     }
     let returned = |start: i64, number: &str| {
-        let later = talks.iter().filter(|(at, other)| *at >= start && *other == end_of(number));
+        let is_known = number != "anonymous";
+        let later = talks.iter().filter(|(at, other)| is_known && *at >= start && *other == end_of(number));
         later.map(|(at, _)| *at).min()
     };
     open.into_iter()

@@ -14,6 +14,7 @@ const PAGES: &[(&str, &str)] = &[
     ("/calls", "Calls"),
     ("/queues", "Queues"),
     ("/callers", "Callers"),
+    ("/trunks", "Trunks"),
     ("/numbers", "Numbers"),
     ("/completeness", "Completeness"),
     ("/sent", "What leaves"),

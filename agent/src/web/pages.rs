@@ -14,6 +14,7 @@ mod strip;
 mod support;
 mod switches;
 pub(super) mod trouble;
+mod trunks;
 
 use std::sync::Arc;
 
@@ -31,6 +32,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .merge(calls::router())
         .merge(queues::router())
         .merge(callers::router())
+        .merge(trunks::router())
         .merge(numbers::router())
         .merge(completeness::router())
         .merge(sent::router())

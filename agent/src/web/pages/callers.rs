@@ -188,3 +188,37 @@ async fn sheet(app: &App, wanted: &Wanted, shown: Shown) -> Response {
         Err(none) => trouble::page(StatusCode::SERVICE_UNAVAILABLE, &none.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use demarc_proto::Outcome;
+
+    use super::*;
+    use crate::{
+        local_report::ReportZone,
+        private::{OutsideNumber, OwnNumber, Queue},
+    };
+
+    #[test]
+    fn what_callers_send_is_text_and_nothing_else() {
+        let hostile = "<script>alert(1)</script>\r\nX: \u{202e}\"'";
+        let call = MissedCall {
+            number: OutsideNumber::new(hostile),
+            dialled: OwnNumber::new(hostile),
+            began: 1_795_400_000,
+            waited: 12,
+            outcome: Outcome::Abandoned,
+            trunk: None,
+            queue: Some(Queue::new(hostile)),
+            returned: None,
+        };
+        let zone = ReportZone::utc();
+        let kept = Some(Duration::from_secs(86_400));
+        let report = MissedReport { calls: vec![call], in_all: 1, kept, shown: Shown::Whole, zone };
+        let page = html! { (lead(&report)) (list(&report)) (explanation(&report)) }.into_string();
+        assert!(page.contains("&lt;script&gt;"), "{page}");
+        assert!(!page.contains("<script") && !page.contains(['\r', '\n', '\u{202e}']), "{page}");
+    }
+}
