@@ -36,7 +36,7 @@ impl OwnNumbers {
     /// Takes in a leg: the first one of a call from outside tells what was dialled, unless the PBX has led the call elsewhere by
     /// then.
     pub(super) fn note(&mut self, leg: &Leg<'_>, rules: &CallRules) {
-        if !Ids::of(leg).begins || !rules.is_on_trunk(&leg.channel) {
+        if !rules.is_on_trunk(&leg.channel) || !Ids::of(leg).begins {
             return;
         }
         let number = as_number(&leg.dst).unwrap_or(UNKNOWN);

@@ -5,7 +5,12 @@ use std::borrow::Cow;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{pbx::Disposition, settings::Pbx, state::StateDir, store::Standing, store::Via};
+use crate::{
+    pbx::Disposition,
+    settings::Pbx,
+    state::StateDir,
+    store::{RowLedger, Standing, Via},
+};
 
 const NOW: i64 = 1_795_400_000;
 const QUIET: Duration = Duration::from_secs(120);
@@ -203,9 +208,15 @@ fn a_row_of_a_witness_counts_when_its_word_does() {
     batch.commit(NOW as u64).unwrap();
     bench.settle(NOW + 121);
     assert_eq!(bench.list(), [], "the call does not count yet");
+    let ledger = bench.store.row_ledger().unwrap();
+    let own =
+        |ledger: &RowLedger| (ledger.rows, ledger.sources[0].read, ledger.sources[0].waiting, ledger.sources[0].own());
+    assert_eq!((own(&ledger), ledger.missing(), ledger.elsewhere()), ((0, 1, 1, 0), 0, 0));
     bench.store.release(&bench.rules, NOW as u64 + 130).unwrap();
     bench.settle(NOW + 300);
     assert_eq!(bench.list().len(), 1);
+    let ledger = bench.store.row_ledger().unwrap();
+    assert_eq!((own(&ledger), ledger.missing(), ledger.elsewhere()), ((1, 1, 0, 1), 0, 0));
 }
 
 proptest! {

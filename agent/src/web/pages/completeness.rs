@@ -88,7 +88,8 @@ fn sources(ledger: &RowLedger) -> Markup {
         } }
         p.faint {
             "Where several sources tell of the same calls, a row counts once, by the word of one of them. Rows of a queue log are no rows "
-            "of calls. Halves of Local channels are counted since this version came, when they are read."
+            "of calls. Halves of Local channels are counted since this version came, in what live sources bring: those of imported files count \
+             among the first."
         }
     }
 }
