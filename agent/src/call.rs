@@ -6,6 +6,7 @@ mod hash;
 pub mod identity;
 pub mod key;
 pub mod name;
+pub mod quality;
 pub mod rows;
 pub mod rules;
 pub mod spans;
@@ -22,6 +23,7 @@ pub use self::{
     identity::Identity,
     key::CallKey,
     name::{NameId, Names},
+    quality::{Qualities, Sample},
     rules::CallRules,
 };
 use crate::pbx::leg::{Disposition, Leg};

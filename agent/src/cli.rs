@@ -4,6 +4,7 @@ pub mod doctor;
 pub mod enroll;
 pub mod import;
 pub mod preview;
+pub mod recordings;
 pub mod report;
 pub mod role;
 pub mod run;
@@ -68,6 +69,8 @@ enum Command {
     Report(report::ReportArgs),
     /// Looks which sources of call records this machine has, and recommends which to read.
     Sources(sources::SourcesArgs),
+    /// Counts call recordings, and removes old ones. No process of demarc can open one.
+    Recordings(recordings::RecordingsArgs),
     /// Shows on one screen how everything is.
     Status(status::StatusArgs),
     /// Checks everything, and proves the confinement by trying to break it.
@@ -106,6 +109,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Command::Role(args) = &cli.command {
         return role::run(args);
     }
+    if let Command::Web(args) = &cli.command
+        && args.needs_no_config()
+    {
+        return web::hash();
+    }
     let loaded = match (load::load(&cli.config), &cli.command) {
         (Ok(loaded), _) => loaded,
         (Err(error), Command::Status(args)) => return status::run_despite(args, &cli.config, error),
@@ -128,6 +136,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => doctor::run(args, &cli.config, &loaded),
         Command::Stats(args) => stats::run(args, &cli.config, &loaded),
         Command::Tunnel(args) => tunnel::run(args, &cli.config, &loaded),
+        Command::Recordings(args) => recordings::run(args, &cli.config, &loaded),
         Command::Support(args) => support::run(args, &loaded),
         Command::Web(args) => web::run(args, &loaded),
         Command::Sent(args) => {

@@ -1,7 +1,7 @@
 //! What each process may do, enforced by the kernel: an allowlist of files (Landlock), a filter of system calls
 //! (seccomp), and no privileges to gain.
 //!
-//! Seven kinds of process are confined, each by the grants of [`layout`]:
+//! Eight kinds of process are confined, each by the grants of [`layout`]:
 //!
 //! * the **collector** reads call records and writes the store and the outbox; it cannot make an internet socket;
 //! * the **link** reads the outbox and its own keys and connects to one port; it cannot open a call record;
@@ -9,6 +9,8 @@
 //!   its own program; it connects to the servers that the sources name on this machine, and passes their bytes on;
 //! * the role **web** serves the owner's pages: it takes connections at one socket that it is given, reads figures and the
 //!   ledger, and can change neither;
+//! * the **keeper** of recordings lists their trees and removes files there; it cannot open one, and has no socket but
+//!   the one to whoever started it;
 //! * a **command** (`demarc report` and its like) reads and writes the state directory and the files it was given;
 //! * the worker of a support **session** gets what the scope of its grant needs, and nothing of ours;
 //! * the **shell** that a session starts gets less than its worker, which it can neither signal nor look into ([`shell`]).
@@ -57,6 +59,8 @@ pub enum Subject {
     Session,
     /// What a support engineer has a session start.
     Shell,
+    /// Counts recordings, and removes old ones.
+    Keeper,
     /// A short-lived command.
     Command,
 }
@@ -71,6 +75,7 @@ impl Subject {
             Self::Web => "web",
             Self::Session => "session",
             Self::Shell => "shell",
+            Self::Keeper => "keeper",
             Self::Command => "command",
         }
     }
@@ -82,6 +87,8 @@ impl Subject {
 pub enum Access {
     /// List directories, and not open a file.
     List,
+    /// List directories and remove files, and not open one.
+    Prune,
     /// Open files for reading, and list directories.
     Read,
     /// Read, write, make, truncate and remove files; no directories, no sockets, no links.
@@ -110,7 +117,7 @@ impl Access {
     /// Whether a file there can be opened for reading.
     pub fn reads(self) -> bool {
         match self {
-            Self::List | Self::Remove | Self::Connect | Self::Cgroups | Self::RemoveDirectories => false,
+            Self::List | Self::Prune | Self::Remove | Self::Connect | Self::Cgroups | Self::RemoveDirectories => false,
             Self::Read | Self::Own | Self::Scratch | Self::Execute | Self::Programs | Self::Device | Self::Terminal => {
                 true
             }

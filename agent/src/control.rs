@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ipc::{CollectorStatus, Confined, LinkStatus},
+    recordings::{JobState, RecordingsStatus, Work},
     support::SessionId,
 };
 
@@ -54,6 +55,18 @@ pub enum Request {
         /// The grant.
         grant: Option<GrantId>,
     },
+    /// How are recordings?
+    Recordings,
+    /// Have recordings counted, or old ones listed or removed; answered at once.
+    Keep {
+        /// What to do.
+        work: Work,
+    },
+    /// How far is that job?
+    Kept {
+        /// The number from [`Answer::Keeping`].
+        job: u64,
+    },
 }
 
 /// What is answered.
@@ -82,6 +95,15 @@ pub enum Answer {
         /// The sessions that were ended with them.
         sessions: Vec<SessionId>,
     },
+    /// To [`Request::Recordings`].
+    Recordings(Box<RecordingsStatus>),
+    /// To [`Request::Keep`]: it will be done.
+    Keeping {
+        /// Its number.
+        job: u64,
+    },
+    /// To [`Request::Kept`].
+    Kept(Box<JobState>),
     /// The request was not understood, or cannot be answered now.
     Refused {
         /// Why.
@@ -193,6 +215,8 @@ pub struct Status {
     /// The owner's pages.
     #[serde(default)]
     pub web: WebStatus,
+    /// How many recordings there are, and how long they are kept.
+    pub kept: RecordingsStatus,
 }
 
 /// How the owner's pages stand.

@@ -26,6 +26,7 @@ pub mod own_number_report;
 pub mod pbx;
 pub mod private;
 pub mod queue_report;
+pub mod recordings;
 pub mod report;
 pub mod session;
 pub mod settings;

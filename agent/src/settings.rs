@@ -3,6 +3,7 @@
 pub mod edit;
 pub mod load;
 pub mod loopback;
+pub mod recordings;
 pub mod source;
 mod web;
 
@@ -12,6 +13,7 @@ use demarc_proto::WindowLength;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    recordings::Recordings,
     source::Source,
     web::{Listen, Web},
 };
@@ -38,7 +40,7 @@ pub struct Settings {
     /// Sessions of the vendor's support.
     #[serde(default)]
     pub support: Support,
-    /// Call recordings: what must stay out of reach.
+    /// Call recordings: what must stay out of reach, and how long it is kept.
     #[serde(default)]
     pub recordings: Recordings,
     /// The owner's own pages.
@@ -162,15 +164,6 @@ pub enum SupportMode {
     Ask,
     /// Never.
     Never,
-}
-
-/// Call recordings: what must stay out of reach.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Recordings {
-    /// Trees of recordings beside the known ones: each start proves that no role can open a file in them.
-    #[serde(default)]
-    pub paths: Vec<PathBuf>,
 }
 
 /// A text that prints as `***`.

@@ -100,6 +100,26 @@ impl StateDir {
         self.support().join("recordings")
     }
 
+    /// The keeper's own: what it knows of call recordings, and none of them.
+    pub fn recordings(&self) -> PathBuf {
+        self.0.join("recordings")
+    }
+
+    /// How many recordings there were, day by day: [`crate::recordings::files::History`].
+    pub fn recordings_history(&self) -> PathBuf {
+        self.recordings().join("history.json")
+    }
+
+    /// When recordings were removed: [`crate::recordings::files::Prunings`].
+    pub fn prunings(&self) -> PathBuf {
+        self.recordings().join("prunings.json")
+    }
+
+    /// What the last dry run found, one [`crate::recordings::files::Listed`] a line.
+    pub fn recordings_list(&self) -> PathBuf {
+        self.recordings().join("list.jsonl")
+    }
+
     /// Where sessions may write: a directory each, removed with its session.
     pub fn scratch(&self) -> PathBuf {
         self.0.join("scratch")
@@ -136,6 +156,7 @@ impl StateDir {
             self.site(),
             self.support(),
             self.session_recordings(),
+            self.recordings(),
             self.scratch(),
             self.canary(),
         ];

@@ -63,7 +63,7 @@ use self::{
     told::{Told, Verdict},
 };
 use crate::{
-    call::CallRules,
+    call::{CallRules, Qualities, Sample},
     pbx::{Leg, MalformedReason, Position, queue_log::QueueRow},
 };
 
@@ -84,6 +84,8 @@ pub struct Store {
     pruned: u64,
     /// How long callers who reached no person are kept, in seconds; not at all where absent.
     keep_missed: Option<i64>,
+    /// How the calls sounded that are up, or were not long ago. It is in no file: a restart forgets it.
+    qualities: Qualities,
 }
 
 /// Rows on their way into the store. Nothing is written before [`Batch::commit`], which writes all of it or nothing.
@@ -111,6 +113,11 @@ impl Store {
     pub fn batch<'a>(&'a mut self, rules: &'a CallRules) -> Result<Batch<'a>, StoreError> {
         let pending = Pending::default();
         Ok(Batch { store: self, rules, pending, told: Told::default(), via: None, failed: None })
+    }
+
+    /// Takes in how a call sounds; it enters the call's report once the call is settled.
+    pub fn note_quality(&mut self, sample: Sample) {
+        self.qualities.note(sample);
     }
 
     /// A value of the small table of settings.

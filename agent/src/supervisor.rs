@@ -6,6 +6,7 @@
 mod changes;
 mod connections;
 pub mod derive;
+mod keeper;
 mod lock;
 mod process;
 mod relay;
@@ -35,12 +36,14 @@ use crate::{
         CONNECTION_FD, CollectorSettings, CollectorStatus, Confined, FromCollector, FromLink, FromSession,
         LinkSettings, LinkStatus, SESSION_FD, ToCollector, ToLink, descriptors, web::FromWeb,
     },
+    recordings::FromKeeper,
     settings::load::Loaded,
     state::{Site, StateDir},
 };
 use changes::{Silence, Waiting};
 use connections::{Connections, Dialled};
 use derive::Upload;
+use keeper::Keeper;
 use process::Event;
 use relay::{Asker, Relay};
 use sessions::Sessions;
@@ -88,6 +91,7 @@ struct Supervisor {
     connections: Connections,
     sessions: Sessions,
     web: Web,
+    keeper: Keeper,
 
     watched_config: Watched,
     watched_site: Watched,
@@ -112,6 +116,7 @@ enum Happening {
     WebFound(web::Finding),
     Knocked,
     Dialled(Dialled),
+    Keeper(u64, Event<FromKeeper>),
     Asked(Request, oneshot::Sender<Answer>),
     Look,
     Reload,
@@ -151,6 +156,7 @@ impl Supervisor {
             Happening::WebFound(finding) => self.web_found(finding, now),
             Happening::Knocked => self.knocked(),
             Happening::Asked(request, answer) => self.asked(request, answer, now),
+            Happening::Keeper(number, event) => self.keeper_did(number, event, now),
             Happening::Look => self.look(now),
             Happening::Reload => self.reload(now),
             Happening::Stop => match self.ending {
@@ -164,6 +170,7 @@ impl Supervisor {
             Happening::Due => {}
         }
         self.enforce_sessions(now);
+        self.keep_recordings(now);
         self.reconcile(now);
         self.enforce_silence(now);
         self.answer_waiting(now);
@@ -173,7 +180,7 @@ impl Supervisor {
     fn asked(&mut self, request: Request, answer: oneshot::Sender<Answer>, now: Instant) {
         match request {
             Request::Status => {
-                let _ = answer.send(Answer::Status(Box::new(self.status())));
+                let _ = answer.send(Answer::Status(Box::new(self.status(now))));
             }
             Request::Reload => self.reload_for(answer, now),
             Request::Support => {
@@ -184,6 +191,13 @@ impl Supervisor {
             }
             Request::End { grant } => self.end_for(grant, answer, now),
             Request::WebLink => self.web_link(answer, now),
+            Request::Recordings => {
+                let _ = answer.send(Answer::Recordings(Box::new(self.recordings_status(now))));
+            }
+            Request::Keep { work } => self.keep_for(work, answer, now),
+            Request::Kept { job } => {
+                let _ = answer.send(self.kept(job));
+            }
         }
     }
 
@@ -243,7 +257,7 @@ impl Supervisor {
         let waiting = self.waiting.iter().map(|waiting| waiting.until);
         let silence = self.silence.as_ref().map(|silence| silence.until);
         let roles = [self.link.next_due(), self.collector.next_due(), self.web.slot.next_due()];
-        let due = roles.into_iter().chain([self.sessions.next_due(last), silence]);
+        let due = roles.into_iter().chain([self.sessions.next_due(last), self.keeper.next_due(), silence]);
         due.flatten().chain(waiting).filter(|due| *due > last).min()
     }
 
@@ -320,6 +334,7 @@ struct Inbox {
     dialled: mpsc::Receiver<Dialled>,
     web: mpsc::Receiver<(u64, Event<FromWeb>)>,
     web_findings: mpsc::Receiver<web::Finding>,
+    keeper: mpsc::Receiver<(u64, Event<FromKeeper>)>,
 }
 
 /// The clock, in seconds since 1970 in UTC.

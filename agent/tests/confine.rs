@@ -54,6 +54,15 @@ fn assert_proven(code: Option<i32>, found: &Value) {
         ("collector", "change the owner of a recording"),
         ("supervisor", "open a recording"),
         ("command", "open a recording"),
+        ("keeper", "open a recording"),
+        ("keeper", "open a recording by the root of another process"),
+        ("keeper", "list recordings"),
+        ("keeper", "remove a recording"),
+        ("keeper", "make a file among recordings"),
+        ("keeper", "give a recording a second name"),
+        ("keeper", "read call records"),
+        ("keeper", "make a unix socket"),
+        ("keeper", "start a shell"),
         ("session diagnose", "open a recording"),
         ("session diagnose", "make a TCP socket"),
         ("session files", "open a recording"),
@@ -164,6 +173,28 @@ fn a_recording_that_opens_ends_the_daemon_for_good() {
     let _daemon = world.start();
     let status = world.wait_for_collector();
     assert!(status["supervisor"]["confined"]["gaps"].to_string().contains("restart demarc"), "{status:#}");
+}
+
+#[test]
+fn where_nothing_is_enforced_recordings_are_counted_and_that_is_said() {
+    for (kernel, top, shut) in
+        [(Kernel::Old, "confinement = \"best-effort\"\n", false), (Kernel::Real, "", has_landlock())]
+    {
+        let mut world = World::new(&format!("{top}[recordings]\npaths = [\"monitor\"]\n"));
+        world.kernel = kernel;
+        fs::create_dir(world.at("monitor")).unwrap();
+        fs::write(world.at("monitor/a.wav"), "RIFF").unwrap();
+        let _daemon = world.start();
+        let kept = wait("the recordings to be counted", || {
+            let kept = world.status()["kept"].take();
+            (!kept["looked"].is_null()).then_some(kept)
+        });
+        assert_eq!(
+            (&kept["trees"][0]["files"], &kept["trees"][0]["cannot_open"]),
+            (&1.into(), &shut.into()),
+            "{kept:#}"
+        );
+    }
 }
 
 #[test]

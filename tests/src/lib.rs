@@ -21,6 +21,7 @@ pub mod machine;
 pub mod mariadb;
 pub mod oracle;
 pub mod page;
+pub mod pages;
 pub mod postgres;
 pub mod process;
 pub mod programs;

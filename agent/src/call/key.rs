@@ -30,6 +30,11 @@ impl CallKey {
         Ids::of(leg).call
     }
 
+    /// The call of that `linkedid`.
+    pub fn of_linkedid(id: &[u8]) -> Self {
+        Self::new(id, hash(id))
+    }
+
     #[inline(always)]
     fn new(id: &[u8], [left, right]: [u64; 2]) -> Self {
         let mut key = [0; 16];

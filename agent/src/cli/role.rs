@@ -19,6 +19,7 @@ use crate::{
     local_report::ReportZone,
     log, memory,
     pbx::zone::Zone,
+    recordings::keeper,
     session, web,
 };
 
@@ -40,6 +41,8 @@ pub enum Role {
     Web,
     /// Speaks SSH with a support engineer, and records it.
     Session,
+    /// Counts recordings and removes old ones, and ends. Cannot open one.
+    Keeper,
     /// Confines itself as it is told to, and tries to break out: for `demarc doctor`.
     Prove,
 }
@@ -54,6 +57,7 @@ pub fn run(args: &RoleArgs) -> anyhow::Result<ExitCode> {
         Role::Link => ("link", "demarc-link"),
         Role::Web => ("web", "demarc-web"),
         Role::Session => ("session", "demarc-session"),
+        Role::Keeper => ("keeper", "demarc-keeper"),
         Role::Prove => ("prove", "demarc-prove"),
     };
     let mut socket: UnixStream =
@@ -77,6 +81,9 @@ pub fn run(args: &RoleArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EXIT_NOT_CONFINED));
         }
     };
+    if args.role == Role::Keeper {
+        return keeper::serve(&mut socket, &profile, confined);
+    }
     match args.role {
         Role::Collector => channel::send_blocking(&mut socket, &FromCollector::Ready(confined))?,
         Role::Web => channel::send_blocking(&mut socket, &FromWeb::Ready(confined))?,

@@ -34,15 +34,19 @@ enum WebCommand {
     Password,
 }
 
-/// Does what was asked.
+impl WebArgs {
+    /// Whether no config file is needed: a hash is asked for before there can be a good one.
+    pub fn needs_no_config(&self) -> bool {
+        matches!(self.command, Some(WebCommand::Password))
+    }
+}
+
+/// Prints a link.
 ///
 /// # Errors
-/// When no daemon runs, it has no pages, or the password is too short.
+/// When no daemon runs, or it has no pages.
 pub fn run(args: &WebArgs, loaded: &Loaded) -> anyhow::Result<ExitCode> {
-    match args.command {
-        None | Some(WebCommand::Link) => link(args.json, loaded)?,
-        Some(WebCommand::Password) => hash()?,
-    }
+    link(args.json, loaded)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -67,7 +71,11 @@ fn link(json: bool, loaded: &Loaded) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn hash() -> anyhow::Result<()> {
+/// Reads a password and prints its hash.
+///
+/// # Errors
+/// When it is too short.
+pub fn hash() -> anyhow::Result<ExitCode> {
     if io::stdin().is_terminal() {
         eprintln!("Type the password; it is shown while you type:");
     }
@@ -76,5 +84,5 @@ fn hash() -> anyhow::Result<()> {
     let hash = password::hash(line.trim_end_matches(['\r', '\n'])).map_err(anyhow::Error::msg)?;
     println!("password = \"{hash}\"");
     eprintln!("Put this line into [web] of the config file.");
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

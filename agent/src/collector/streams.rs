@@ -144,6 +144,10 @@ impl Streams {
                 }
                 Ok(changed)
             }
+            Said::Sound(samples) => {
+                samples.into_iter().for_each(|sample| store.note_quality(sample));
+                Ok(false)
+            }
             Said::Portion(portion) => {
                 store_portion(&stream.member, portion, store, rules, reportable_from).map(|()| true)
             }

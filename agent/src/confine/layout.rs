@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+mod keeper;
 mod session;
 mod trees;
 
@@ -15,6 +16,7 @@ use crate::{
     state::StateDir,
 };
 
+pub use keeper::{holds, keeper};
 pub use session::{SCOPED_SIGNALS, is_open, session, shell, waits_for_restart};
 
 /// The link's private key: the one file of the link that the collector proves it cannot open.
@@ -98,6 +100,7 @@ pub fn supervisor(ground: &Ground, settings: &Settings, config: &Path) -> Profil
         Grant::new(state.site(), Access::Read),
         Grant::new(state.root(), Access::Remove),
     ]);
+    grants.extend(keeper::supervisors(settings));
     grants.extend(devices());
     grants.extend(ZONES.iter().map(|path| Grant::new(path, Access::Read)));
     grants.extend(resolver(true));
@@ -209,6 +212,7 @@ pub fn command(ground: &Ground, settings: &Settings) -> Profile {
         Grant::new(state.site(), Access::Read),
         Grant::new(state.lock(), Access::Read),
         Grant::new(state.session_recordings(), Access::Read),
+        Grant::new(state.recordings(), Access::Read),
         Grant::new(state.control_socket(), Access::Connect),
         // The memory of each process, for `demarc status`.
         Grant::new("/proc", Access::Read),
@@ -365,6 +369,7 @@ fn holds_more(directory: &Path, settings: &Settings, config: &Path) -> bool {
         state.link(),
         state.site(),
         state.support(),
+        state.recordings(),
         state.scratch(),
         state.canary(),
     ]

@@ -16,13 +16,15 @@ pub(super) fn harden() -> io::Result<()> {
 }
 
 /// Root without its powers: the collector keeps the one to read call records that belong to the PBX, a session and its
-/// shell keep it for log and config files, the supervisor keeps it for them; everybody else keeps none. What may be read
-/// is decided by the file rules before that.
+/// shell keep it for log and config files; the keeper keeps the one to remove recordings from directories that belong to
+/// the PBX. The supervisor keeps both for them, and hands them on where it is not root; everybody else keeps none. What
+/// may be read and removed is decided by the file rules before that.
 ///
 /// It allocates nothing, so that it may be called between fork and exec.
 pub(super) fn drop_capabilities(subject: Subject) -> io::Result<()> {
     let keep = match subject {
-        Subject::Supervisor | Subject::Collector | Subject::Session | Subject::Shell => CapabilitySet::DAC_READ_SEARCH,
+        Subject::Supervisor | Subject::Keeper => CapabilitySet::DAC_READ_SEARCH | CapabilitySet::DAC_OVERRIDE,
+        Subject::Collector | Subject::Session | Subject::Shell => CapabilitySet::DAC_READ_SEARCH,
         Subject::Link | Subject::Web | Subject::Command => CapabilitySet::empty(),
     };
     let now = rustix::thread::capabilities(None)?;
@@ -38,7 +40,7 @@ pub(super) fn drop_capabilities(subject: Subject) -> io::Result<()> {
     let sets = CapabilitySets {
         effective: now.effective & keep,
         permitted: now.permitted & keep,
-        inheritable: CapabilitySet::empty(),
+        inheritable: if subject == Subject::Supervisor { now.inheritable & keep } else { CapabilitySet::empty() },
     };
     Ok(rustix::thread::set_capabilities(None, sets)?)
 }

@@ -64,6 +64,7 @@ pub(super) fn add(
 fn rights(access: Access) -> BitFlags<AccessFs> {
     match access {
         Access::List => AccessFs::ReadDir.into(),
+        Access::Prune => AccessFs::ReadDir | AccessFs::RemoveFile,
         Access::Read => AccessFs::ReadFile | AccessFs::ReadDir,
         Access::Own => {
             AccessFs::ReadFile

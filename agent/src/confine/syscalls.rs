@@ -118,7 +118,7 @@ pub(super) fn filters(profile: &Profile) -> Result<Vec<BpfProgram>, BackendError
     let subject = profile.subject;
     let mut filters = Vec::new();
     let mut refused = deny_always(NEVER);
-    if matches!(subject, Subject::Collector | Subject::Link | Subject::Web) {
+    if matches!(subject, Subject::Collector | Subject::Link | Subject::Web | Subject::Keeper) {
         refused.extend(no_programs()?);
         refused.extend(deny_always(MODES_AND_OWNERS));
         refused.extend(deny_always(&[libc::SYS_listen]));
@@ -127,6 +127,10 @@ pub(super) fn filters(profile: &Profile) -> Result<Vec<BpfProgram>, BackendError
             refused.extend(deny_always(&[libc::SYS_accept, libc::SYS_accept4]));
         }
         filters.push(no_clone3()?);
+    }
+    if subject == Subject::Keeper {
+        // Older file rules do not see a file that is cut off by its name.
+        refused.extend(deny_always(&[libc::SYS_truncate]));
     }
     if matches!(subject, Subject::Session | Subject::Shell) {
         refused.extend(deny_always(MODES_AND_OWNERS));
@@ -138,6 +142,8 @@ pub(super) fn filters(profile: &Profile) -> Result<Vec<BpfProgram>, BackendError
         Subject::Collector | Subject::Web | Subject::Command => only_unix_sockets()?,
         Subject::Link => only_internet_sockets()?,
         Subject::Session | Subject::Shell => session::sockets(profile)?,
+        // It speaks over the one that it was born with.
+        Subject::Keeper => no_sockets(),
         // Its child, the link, could otherwise make none; the supervisor itself only speaks over pairs.
         Subject::Supervisor => no_raw_sockets()?,
     };
@@ -171,6 +177,10 @@ fn deny_always(calls: &[libc::c_long]) -> Rules {
 fn only_unix_sockets() -> Result<Rules, BackendError> {
     let other = rule(&[dword(FAMILY, SeccompCmpOp::Ne, libc::AF_UNIX)])?;
     Ok(Rules::from([(libc::SYS_socket, vec![other.clone()]), (libc::SYS_socketpair, vec![other])]))
+}
+
+fn no_sockets() -> Rules {
+    deny_always(&[libc::SYS_socket, libc::SYS_socketpair, libc::SYS_connect, libc::SYS_bind])
 }
 
 /// TCP and UDP, and the routing table that the resolver sorts addresses by. No unix sockets: the link has no business

@@ -6,7 +6,7 @@
 use tokio::sync::{mpsc, oneshot};
 
 use super::{ami::Facts, record::Entry};
-use crate::call::rules::Line;
+use crate::call::{Sample, rules::Line};
 
 /// What a source says.
 pub enum Said {
@@ -22,6 +22,8 @@ pub enum Said {
     Trunks(Vec<Line>),
     /// How the PBX is right now.
     Live(Facts),
+    /// How calls sound.
+    Sound(Vec<Sample>),
 }
 
 /// Rows on their way into the store, and who waits for that.

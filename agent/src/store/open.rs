@@ -154,6 +154,7 @@ impl Store {
             imports: Default::default(),
             pruned: 0,
             keep_missed: None,
+            qualities: Default::default(),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{
     told,
 };
 use crate::{
-    call::{Call, CallKey},
+    call::{Call, CallKey, Qualities},
     tally::{TallyKey, talk_bucket, wait_bucket},
 };
 
@@ -46,6 +46,19 @@ impl Store {
     /// # Errors
     /// When the store cannot be written.
     pub fn settle(&mut self, now: u64, quiet: Duration, reporting: Option<Reporting>) -> Result<u64, StoreError> {
+        let qualities = std::mem::take(&mut self.qualities);
+        let settled = self.settle_with(now, quiet, reporting, &qualities);
+        self.qualities = qualities;
+        settled
+    }
+
+    fn settle_with(
+        &mut self,
+        now: u64,
+        quiet: Duration,
+        reporting: Option<Reporting>,
+        qualities: &Qualities,
+    ) -> Result<u64, StoreError> {
         let latest = sql(now.saturating_sub(quiet.as_secs()));
         self.settle_callers(latest, sql(now))?;
         let mut entered = 0;
@@ -53,7 +66,7 @@ impl Store {
             let (settled, tallied) = self.transact(|transaction| {
                 // A clock that was set back must not make calls wait for as long as it was ahead.
                 transaction.execute("UPDATE call SET touched = ?1 WHERE status = 0 AND touched > ?1", [sql(now)])?;
-                settle_portion(transaction, latest, now, reporting)
+                settle_portion(transaction, latest, now, reporting, qualities)
             })?;
             entered += tallied;
             if settled < PORTION {
@@ -101,6 +114,7 @@ fn settle_portion(
     latest: i64,
     now: u64,
     reporting: Option<Reporting>,
+    qualities: &Qualities,
 ) -> Result<(usize, u64), Fault> {
     let mut quiet = transaction.prepare_cached(
         "SELECT key, state, not_before FROM call WHERE status = 0 AND touched <= ?1 ORDER BY touched LIMIT ?2",
@@ -115,7 +129,7 @@ fn settle_portion(
         let not_before: i64 = row.get(2)?;
         let status = match reporting {
             Some(reporting) if call.end() >= not_before => {
-                entering.add(&call, reporting, now);
+                entering.add(&call, qualities.of(&key), reporting, now);
                 Status::Tallied
             }
             _ => Status::Never,
@@ -140,7 +154,7 @@ fn settle_portion(
 }
 
 impl Entering {
-    fn add(&mut self, call: &Call, reporting: Reporting, now: u64) {
+    fn add(&mut self, call: &Call, quality: Quality, reporting: Reporting, now: u64) {
         let end = u64::try_from(call.end()).unwrap_or(0);
         let window = reporting.window(end, now);
         let key = TallyKey {
@@ -149,7 +163,7 @@ impl Entering {
             talk: talk_bucket(call.talk_seconds()),
             wait: wait_bucket(call.wait_seconds()),
             destination: call.destination(),
-            quality: Quality::Unknown,
+            quality,
         };
         *self.calls.entry((window, key)).or_default() += 1;
         if call.start() < call.end() {

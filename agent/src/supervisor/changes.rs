@@ -95,6 +95,9 @@ impl Supervisor {
         if loaded != self.loaded {
             tracing::info!("the settings changed");
         }
+        if loaded.settings.recordings != self.loaded.settings.recordings {
+            self.keeper.settings_changed(&loaded.settings, now);
+        }
         self.loaded = loaded;
         if moved {
             // A running confinement cannot be widened: the next process gets rules for the new files.

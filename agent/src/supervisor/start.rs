@@ -18,6 +18,7 @@ use super::{
     Ending, Happening, Inbox, Supervisor,
     connections::Connections,
     derive,
+    keeper::Keeper,
     lock::{Lock, LockError},
     relay::Relay,
     sessions::Sessions,
@@ -171,7 +172,9 @@ fn supervisor(
     let (to_dialled, dialled) = mpsc::channel(MOST_EVENTS);
     let (to_web, web_said) = mpsc::channel(MOST_EVENTS);
     let (to_web_findings, web_findings) = mpsc::channel(MOST_EVENTS);
+    let (to_keeper, keeper) = mpsc::channel(MOST_EVENTS);
     let (sessions, dead) = Sessions::new(&state, home, to_sessions);
+    let keeper_of_recordings = Keeper::new(to_keeper, &loaded.settings, Instant::now());
     let mut supervisor = Supervisor {
         config,
         state,
@@ -197,6 +200,7 @@ fn supervisor(
         connections: Connections::new(to_dialled),
         sessions,
         web: Web::new(listener, to_web, to_web_findings),
+        keeper: keeper_of_recordings,
         watched_config,
         watched_site,
         waiting: Vec::new(),
@@ -204,7 +208,8 @@ fn supervisor(
         ending: None,
     };
     supervisor.close_what_was_left(dead);
-    (supervisor, Inbox { collector, link, sessions: sessions_said, dialled, web: web_said, web_findings })
+    let inbox = Inbox { collector, link, sessions: sessions_said, dialled, keeper, web: web_said, web_findings };
+    (supervisor, inbox)
 }
 
 async fn main_loop(mut supervisor: Supervisor, mut inbox: Inbox, bound: Bound) -> io::Result<Ending> {
@@ -236,6 +241,7 @@ async fn main_loop(mut supervisor: Supervisor, mut inbox: Inbox, bound: Bound) -
             Some((incarnation, event)) = inbox.web.recv() => Happening::Web(incarnation, event),
             Some(finding) = inbox.web_findings.recv() => Happening::WebFound(finding),
             () = web::knock(&door), if supervisor.web.is_asleep() => Happening::Knocked,
+            Some((number, event)) = inbox.keeper.recv() => Happening::Keeper(number, event),
             Some(dialled) = inbox.dialled.recv() => Happening::Dialled(dialled),
             Some((request, answer)) = asked.recv() => Happening::Asked(request, answer),
             _ = terminate.recv() => Happening::Stop,

@@ -1,6 +1,6 @@
 //! What the supervisor tells `demarc status`.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use super::Supervisor;
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 
 impl Supervisor {
     /// How everything is.
-    pub(super) fn status(&self) -> Status {
+    pub(super) fn status(&self, now: Instant) -> Status {
         let site = self.site.as_ref().ok().and_then(Option::as_ref);
         let link = self.link_settings.as_ref();
         let supervisor = RoleStatus {
@@ -40,6 +40,7 @@ impl Supervisor {
             linked: self.linked.clone(),
             support: self.support_status(),
             web: self.web_status(),
+            kept: self.recordings_status(now),
         }
     }
 

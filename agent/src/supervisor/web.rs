@@ -240,7 +240,9 @@ impl Supervisor {
             Found::Password { purpose: Purpose::Admission, .. } => {
                 Reply::Entered { session: self.web.browsers.admit(now) }
             }
-            Found::Password { purpose: Purpose::Status, .. } => Reply::Control(Answer::Status(Box::new(self.status()))),
+            Found::Password { purpose: Purpose::Status, .. } => {
+                Reply::Control(Answer::Status(Box::new(self.status(now))))
+            }
         };
         self.reply(finding.incarnation, finding.number, reply);
     }

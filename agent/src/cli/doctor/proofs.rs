@@ -27,6 +27,10 @@ use crate::{
         ROLE_FD,
         channel::{recv_blocking, send_blocking},
     },
+    recordings::{
+        TreeKind,
+        trees::{self, Tree},
+    },
     settings::{
         Settings, Source,
         load::{Loaded, endpoint},
@@ -68,6 +72,7 @@ pub(super) fn all(loaded: &Loaded, config: &Path, state: &StateDir, ground: &Gro
         layout::link(ground, settings, config, stage.port),
         layout::web(ground, settings, config),
         layout::command(ground, settings),
+        stage.keeper(),
     ];
     let mut proofs = Vec::new();
     for profile in roles {
@@ -130,7 +135,9 @@ impl Stage {
         // One of its own, since the attempt may succeed where nothing is enforced.
         let spare = self.recording.with_file_name("spare.wav");
         let _ = fs::write(&spare, "RIFF");
-        refused("remove a recording", Attempt::Remove(spare));
+        if profile.subject != Subject::Keeper {
+            refused("remove a recording", Attempt::Remove(spare.clone()));
+        }
         refused("attach to another process", Attempt::Trace);
         refused("read the memory of another process", Attempt::ReadMemory);
         refused("mount a file system", Attempt::Mount);
@@ -147,9 +154,10 @@ impl Stage {
             Subject::Link => self.link(profile, &mut attempts),
             Subject::Web => self.web(&mut attempts),
             Subject::Command => self.no_internet(&mut attempts),
+            Subject::Keeper => self.keeps(spare, &mut attempts),
             Subject::Session | Subject::Shell => sessions::attempts(self, profile, &mut attempts),
         }
-        if matches!(profile.subject, Subject::Collector | Subject::Link | Subject::Web) {
+        if matches!(profile.subject, Subject::Collector | Subject::Link | Subject::Web | Subject::Keeper) {
             attempts.push(("make another process".to_owned(), Attempt::Fork, Expected::Refused));
         }
         // Sessions start programs, and the supervisor holds what it hands on to them.
@@ -214,6 +222,34 @@ impl Stage {
         refused("read the site's SSH host key", Attempt::Read(self.state.host_key()));
         refused("read the config file", Attempt::Read(self.config.clone()));
         refused("listen on a port", Attempt::Listen);
+        self.no_internet(attempts);
+    }
+
+    /// The keeper's profile, with one more tree of recordings: it may list that and remove files there, and no more.
+    fn keeper(&self) -> Profile {
+        let real = fs::canonicalize(self.room().join("monitor")).unwrap_or_default();
+        let (mut trees, _) = trees::find(&self.settings);
+        trees.push(Tree { path: real.clone(), real, kind: TreeKind::Calls });
+        layout::keeper(&self.ground, &self.settings, &trees)
+    }
+
+    fn keeps(&self, spare: PathBuf, attempts: &mut Attempts) {
+        let recordings = self.room().join("monitor");
+        let mut allowed = |what: &str, attempt| attempts.push((what.to_owned(), attempt, Expected::Allowed));
+        allowed("list recordings", Attempt::List(recordings.clone()));
+        allowed("remove a recording", Attempt::Remove(spare));
+        let mut refused = |what: &str, attempt| attempts.push((what.to_owned(), attempt, Expected::Refused));
+        refused("make a file among recordings", Attempt::Write(recordings.join("new.wav")));
+        refused("write into a recording", Attempt::Write(self.recording.clone()));
+        let copy = self.state.recordings().join("doctor.wav");
+        refused("give a recording a second name", Attempt::Reach(Reach::HardLink(self.recording.clone(), copy)));
+        refused("read the config file", Attempt::Read(self.config.clone()));
+        refused("look at the link's keys", Attempt::List(self.state.link()));
+        refused("look at the collector's store", Attempt::List(self.state.collector()));
+        for path in self.sources().filter(|path| path.exists()) {
+            refused("read call records", Attempt::Read(path.to_owned()));
+        }
+        refused("make a unix socket", Attempt::Socket(libc::AF_UNIX, libc::SOCK_STREAM));
         self.no_internet(attempts);
     }
 

@@ -6,8 +6,10 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::{Files, Overview};
 use crate::{
+    cli::recordings::table::{remarks, size},
     control::{RoleStatus, Status, SupportStatus},
     ipc::{PbxStatus, SourceStatus},
+    recordings::TreeStatus,
 };
 
 /// How moments are shown.
@@ -219,6 +221,26 @@ fn recordings(screen: &mut Screen, status: &Status) {
         count => format!("recordings in {count} places"),
     };
     screen.line("recordings", format!("{trees}; {refused} attempts to open what must stay shut were refused"));
+    for tree in &status.kept.trees {
+        screen.line("recordings", tree_of_recordings(tree));
+    }
+    if status.kept.looked.is_some() {
+        remarks(&status.kept).iter().for_each(|remark| screen.line("recordings", remark));
+    }
+}
+
+fn tree_of_recordings(tree: &TreeStatus) -> String {
+    let mut text = format!("{}: {}, {}", tree.path.display(), count(tree.files, "file"), size(tree.bytes));
+    if tree.bytes_per_day > 0 {
+        let _ = write!(text, ", {} a day", size(tree.bytes_per_day));
+    }
+    if let Some(days) = tree.full_in_days {
+        let _ = write!(text, ", the disk is full in {}", count(days, "day"));
+    }
+    if tree.held > 0 {
+        let _ = write!(text, ", {} held", tree.held);
+    }
+    text
 }
 
 fn process(screen: &mut Screen, name: &str, role: &RoleStatus, memory: Option<u64>) {
@@ -392,6 +414,14 @@ mod tests {
                         link       process 12, Landlock 7, seccomp, 8 refused, started again 2 times
             disk        12.3 GB free for /var/lib/demarc
         "#]].assert_eq(&screen);
+    }
+
+    #[test]
+    fn a_tree_of_recordings_is_one_line() {
+        let mut tree = TreeStatus { path: "/m".into(), files: 1, bytes: 1_500, ..TreeStatus::default() };
+        assert_eq!(tree_of_recordings(&tree), "/m: 1 file, 1.5 kB");
+        (tree.bytes_per_day, tree.full_in_days, tree.held) = (2_000_000, Some(12), 3);
+        assert_eq!(tree_of_recordings(&tree), "/m: 1 file, 1.5 kB, 2.0 MB a day, the disk is full in 12 days, 3 held");
     }
 
     #[test]

@@ -141,6 +141,34 @@ fn the_roles_get_nothing_that_the_supervisor_lacks() {
 }
 
 #[test]
+fn the_keeper_may_list_and_remove_recordings_and_open_none() {
+    let world = World::new();
+    let voice = world.file("spool/monitor/2026/a.wav");
+    let config = world.file("etc/demarc.toml");
+    world.file("cdr/Master.csv");
+    let mut settings = world.settings("state", "cdr/Master.csv");
+    settings.recordings.paths = vec![world.at("spool/monitor")];
+    let ground = ground(vec![voice.clone()]);
+    let (trees, _) = crate::recordings::trees::find(&settings);
+    let keeper = keeper(&ground, &settings, &trees);
+    assert!(keeper.grants.contains(&Grant::new(world.at("spool/monitor"), Access::Prune)));
+    for path in [voice, world.at("cdr/Master.csv"), world.at("state/canary/recording.wav")] {
+        assert!(keeper.forbidden.contains(&path) && !covers(&keeper.grants, &path), "{}", path.display());
+    }
+    assert!(!covers(&keeper.grants, &config));
+    let supervisor = supervisor(&ground, &settings, &config);
+    assert!(
+        keeper
+            .grants
+            .iter()
+            .filter(|grant| grant.path.starts_with(world.at("")))
+            .all(|grant| supervisor.grants.contains(grant))
+    );
+    assert!(trees.iter().all(|tree| holds(&supervisor.grants, tree)) && supervisor.gaps.is_empty());
+    assert!(!trees.iter().any(|tree| holds(&collector(&ground, &settings).grants, tree)));
+}
+
+#[test]
 fn libraries_are_found_in_the_map_of_the_process() {
     assert_eq!(mapped_file("7f00-7f01 r--p 00000000 fe:01 12 /usr/lib/libc.so.6"), Some("/usr/lib/libc.so.6"));
     assert_eq!(mapped_file("7f00-7f01 rw-p 00000000 00:00 0 "), None);

@@ -4,7 +4,7 @@ use seccompiler::{BackendError, SeccompCmpArgLen, SeccompCmpOp, SeccompRule};
 
 use demarc_proto::support::Scope;
 
-use super::{FAMILY, PROTOCOL, Rules, TYPE, TYPE_MASK, deny_always, dword, no_programs, rule};
+use super::{FAMILY, PROTOCOL, Rules, TYPE, TYPE_MASK, deny_always, dword, no_programs, no_sockets, rule};
 use crate::confine::{Profile, Subject};
 
 /// Requests of `ioctl` as the kernel numbers them; the C library's names have another type.
@@ -126,7 +126,7 @@ fn differs(argument: u8, value: libc::c_int) -> Result<SeccompRule, BackendError
 pub(super) fn sockets(profile: &Profile) -> Result<Rules, BackendError> {
     if profile.subject == Subject::Shell {
         // Even a pair can be pointed at somebody else's socket, where it takes datagrams.
-        return Ok(deny_always(&[libc::SYS_socket, libc::SYS_socketpair, libc::SYS_connect, libc::SYS_bind]));
+        return Ok(no_sockets());
     }
     let allowed: &[(libc::c_int, libc::c_int, libc::c_int)] = match profile.scope {
         Some(Scope::Forward(_)) => &[

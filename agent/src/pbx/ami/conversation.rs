@@ -6,9 +6,10 @@ use super::{
     Facts, Message, Splitter, Trouble,
     cdr::CdrReader,
     facts::{Registration, RegistrationName, RegistrationState},
-    request::{challenge, login, request},
+    request::{challenge, hear_sound, login, request},
 };
 use crate::{
+    call::{CallKey, Sample, key::text_hash},
     pbx::{record::Entry, zone::Zone},
     settings::Secret,
 };
@@ -77,6 +78,8 @@ pub struct Heard {
     pub say: Vec<u8>,
     /// Call records.
     pub rows: Vec<Entry>,
+    /// How calls sound.
+    pub samples: Vec<Sample>,
 }
 
 /// The questions, by which their answers are known.
@@ -85,6 +88,7 @@ const LOGIN: &str = "login";
 const SETTINGS: &str = "settings";
 const STATUS: &str = "status";
 const REGISTRATIONS: &str = "registrations";
+const EVENTS: &str = "events";
 
 impl Conversation {
     /// A connection that was made just now, to a PBX whose wall clock is in that zone.
@@ -213,6 +217,7 @@ impl Conversation {
                     self.records += 1;
                     heard.rows.push(self.reader.read(message));
                 }
+                b"RTCPSent" | b"RTCPReceived" if self.stage == Stage::Up => heard.samples.extend(sample(message)),
                 b"OutboundRegistrationDetail" if self.answers(message, REGISTRATIONS) => self.registration(message),
                 b"OutboundRegistrationDetailComplete" if self.answers(message, REGISTRATIONS) => {
                     self.facts.registrations = std::mem::take(&mut self.registrations);
@@ -250,6 +255,9 @@ impl Conversation {
             }
             Stage::Up if self.answers(message, SETTINGS) && good => {
                 self.facts.version = message.text("AsteriskVersion").map(shown);
+                if self.facts.version.as_deref().is_some_and(tells_of_sound) {
+                    heard.say.extend(hear_sound(&self.id(EVENTS)));
+                }
             }
             _ => {}
         }
@@ -285,6 +293,25 @@ impl Conversation {
     fn id(&self, question: &str) -> String {
         format!("demarc-{:016x}-{question}", self.login.nonce)
     }
+}
+
+/// The first version of Asterisk whose events tell how a stream sounds.
+const SOUND_SINCE: u32 = 22;
+
+/// Whether this version of Asterisk tells how calls sound: `22.5.2~dfsg` does.
+fn tells_of_sound(version: &str) -> bool {
+    let digits = version.find(|letter: char| letter.is_ascii_digit()).map_or("", |at| &version[at..]);
+    let major = digits.split(|letter: char| !letter.is_ascii_digit()).next().and_then(|major| major.parse().ok());
+    major.is_some_and(|major: u32| major >= SOUND_SINCE)
+}
+
+/// What an event about a stream says of its sound. Zero is a score that is not worked out yet.
+fn sample(message: &Message) -> Option<Sample> {
+    let score: f32 = message.text("MES")?.trim().parse().ok()?;
+    let call = message.get("Linkedid").filter(|id| !id.is_empty())?;
+    let stream = [message.get("Event")?, message.get("Uniqueid")?].concat();
+    let is_told = score > 0.0 && score <= 100.0;
+    is_told.then(|| Sample { call: CallKey::of_linkedid(call), stream: text_hash(&stream), score })
 }
 
 /// A text of the PBX that can be shown.

@@ -4,6 +4,8 @@ use crate::settings::Secret;
 
 /// Events of call records, and of nothing else.
 const EVENTS: &str = "cdr";
+/// The same, and what is told of streams of sound: a kilobyte for each in five seconds.
+const EVENTS_WITH_SOUND: &str = "cdr,reporting";
 
 /// One request; `id` comes back in the answer.
 pub fn request(action: &str, id: &str, headers: &[(&str, &str)]) -> Vec<u8> {
@@ -28,6 +30,11 @@ pub fn login(id: &str, user: &str, secret: &Secret, challenge: &str) -> Vec<u8> 
     let digest = md5::compute([challenge.as_bytes(), secret.expose().as_bytes()].concat());
     let key = format!("{digest:x}");
     request("Login", id, &[("AuthType", "MD5"), ("Username", user), ("Key", &key), ("Events", EVENTS)])
+}
+
+/// Asks to be told how calls sound, too.
+pub fn hear_sound(id: &str) -> Vec<u8> {
+    request("Events", id, &[("EventMask", EVENTS_WITH_SOUND)])
 }
 
 #[cfg(test)]

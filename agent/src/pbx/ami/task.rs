@@ -93,10 +93,11 @@ async fn converse(
                 read => conversation.take(&buffer[..read], Instant::now())?,
             },
             () = sleep_until(conversation.next_due().into()) => {
-                Heard { say: conversation.due(Instant::now())?, rows: Vec::new() }
+                Heard { say: conversation.due(Instant::now())?, ..Heard::default() }
             }
         };
         tray.rows(heard.rows);
+        tray.samples(heard.samples);
         if *conversation.facts() != facts {
             facts = conversation.facts().clone();
             tray.facts(facts.clone());

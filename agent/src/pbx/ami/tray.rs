@@ -9,9 +9,12 @@ use std::{
 use tokio::sync::Notify;
 
 use super::Facts;
-use crate::pbx::{
-    record::Entry,
-    stream::{Outlet, Rows},
+use crate::{
+    call::Sample,
+    pbx::{
+        record::Entry,
+        stream::{Outlet, Rows, Said},
+    },
 };
 
 /// No more rows than these wait: the calls of a busy hour, in a few megabytes.
@@ -32,6 +35,7 @@ pub(super) struct Tray {
 struct Waiting {
     rows: VecDeque<Entry>,
     lost: u64,
+    samples: Vec<Sample>,
     facts: Option<Facts>,
     trouble: Option<Option<String>>,
     told: Option<Option<String>>,
@@ -49,6 +53,15 @@ impl Tray {
         waiting.rows.drain(..beyond);
         waiting.lost += beyond as u64;
         self.filled.notify_one();
+    }
+
+    /// Adds what was told of the sound of calls. It is worth no more room than this: the next words tell as much.
+    pub(super) fn samples(&self, samples: Vec<Sample>) {
+        let mut waiting = self.lock();
+        if !samples.is_empty() && waiting.samples.len() < PORTION {
+            waiting.samples.extend(samples);
+            self.filled.notify_one();
+        }
     }
 
     /// Replaces the facts.
@@ -77,14 +90,17 @@ impl Tray {
     /// Hands over whatever comes, for ever.
     pub(super) async fn empty_into(&self, outlet: &Outlet) {
         loop {
-            let (facts, trouble, rows) = {
+            let (facts, trouble, samples, rows) = {
                 let mut waiting = self.lock();
                 let rows: Vec<Entry> = waiting.rows.iter().take(PORTION).cloned().collect();
-                (waiting.facts.take(), waiting.trouble.take(), rows)
+                (waiting.facts.take(), waiting.trouble.take(), std::mem::take(&mut waiting.samples), rows)
             };
-            let idle = facts.is_none() && trouble.is_none() && rows.is_empty();
+            let idle = facts.is_none() && trouble.is_none() && samples.is_empty() && rows.is_empty();
             if let Some(facts) = facts {
                 outlet.live(facts).await;
+            }
+            if !samples.is_empty() {
+                outlet.say(Said::Sound(samples)).await;
             }
             if let Some(trouble) = trouble {
                 outlet.trouble(trouble).await;

@@ -70,6 +70,9 @@ pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
         }
     }
     check_web(&settings.web)?;
+    if let Some((key, problem)) = settings.recordings.fault(&settings.state_dir) {
+        return fault(key, problem);
+    }
     let mut seen = Vec::new();
     for (occurrence, source) in settings.pbx.source.iter().enumerate() {
         let before = &settings.pbx.source[..occurrence];
@@ -150,6 +153,7 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
             .push("pbx.trunks is empty: calls from and to the outside cannot be told from internal ones.".to_owned());
     }
     warnings.extend(settings.pbx.source.iter().filter_map(Source::columns_warning));
+    warnings.extend(settings.recordings.warning());
     if settings.quiet() >= Duration::from_secs(u64::from(settings.stats.window.seconds())) {
         warnings.push(
             "pbx.quiet is as long as stats.window or longer: calls enter a later report than their own.".to_owned(),

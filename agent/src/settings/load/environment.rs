@@ -10,7 +10,15 @@ use crate::settings::Settings;
 const PREFIX: &str = "DEMARC__";
 
 /// Keys that hold a list; in a variable its elements are parted by commas.
-const LISTS: &[&str] = &["pbx.trunks", "pbx.international", "recordings.paths", "support.authorities", "support.logs"];
+const LISTS: &[&str] = &[
+    "pbx.trunks",
+    "pbx.international",
+    "recordings.paths",
+    "recordings.holds.paths",
+    "recordings.holds.extensions",
+    "support.authorities",
+    "support.logs",
+];
 
 /// A variable that overrules the file.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -48,6 +48,11 @@ pub(super) const ALLOWED: &[(&str, &str)] = &[
     ("web.certificate", "a file in quotes, such as \"/etc/demarc/web.pem\""),
     ("web.key", "a file in quotes, such as \"/etc/demarc/web.key\""),
     ("web.password", "the hash that `demarc web password` prints, in quotes"),
+    ("recordings.retention", "\"off\", or a time of a day or more in quotes, such as \"90d\""),
+    ("recordings.voicemail", "true or false"),
+    ("recordings.holds", "a section"),
+    ("recordings.holds.paths", "a list of files and directories in quotes"),
+    ("recordings.holds.extensions", "a list of extensions in quotes, such as [\"1001\"]"),
 ];
 
 /// The error of the parser, as its reader needs it.

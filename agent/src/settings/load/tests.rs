@@ -77,6 +77,63 @@ fn an_unknown_key_names_the_nearest() {
 }
 
 #[test]
+fn the_shipped_example_of_recordings_is_good() {
+    let recordings =
+        read(include_str!("../../../../deploy/examples/recordings.toml"), &[]).unwrap().settings.recordings;
+    assert_eq!(recordings.retention.keeps(), Some(std::time::Duration::from_secs(90 * 86_400)));
+    assert_eq!((recordings.holds.extensions.len(), recordings.holds.paths.len()), (1, 1));
+}
+
+#[test]
+fn a_rule_for_recordings_that_makes_no_sense_is_refused() {
+    wrong(
+        "[recordings]\nretention = \"2h\"\n",
+        expect![[
+            r#"A/demarc.toml:2:13: recordings.retention: allowed is "off", or a time of a day or more in quotes, such as "90d""#
+        ]],
+    );
+    wrong(
+        "[recordings]\nretention = 90\n",
+        expect![[
+            r#"A/demarc.toml:2:13: recordings.retention: found integer `90`; allowed is "off", or a time of a day or more in quotes, such as "90d""#
+        ]],
+    );
+    wrong(
+        "[recordings.holds]\nextensions = [1001]\n",
+        expect![[
+            r#"A/demarc.toml:2:15: recordings.holds.extensions: found integer `1001`; allowed is a list of extensions in quotes, such as ["1001"]"#
+        ]],
+    );
+    wrong(
+        "[recordings]\nholds = { extension = [\"1001\"] }\n",
+        expect![[
+            r#"A/demarc.toml:2:11: recordings.holds.extension: there is no such key; did you mean "extensions"?"#
+        ]],
+    );
+    wrong(
+        "[recordings]\nholds = { extensions = [\"10-01\"] }\n",
+        expect![[
+            r#"A/demarc.toml:2:11: recordings.holds.extensions: allowed are extensions of digits and letters alone, such as ["1001"]"#
+        ]],
+    );
+    wrong(
+        "[recordings]\npaths = [\"/var\"]\n",
+        expect![[
+            r#"A/demarc.toml:2:1: recordings.paths: "/var" is no tree of recordings; name the directory that holds nothing else"#
+        ]],
+    );
+    let held = read("", &[("DEMARC__RECORDINGS__HOLDS__EXTENSIONS", "0100,1002")]).unwrap().settings.recordings.holds;
+    assert_eq!(held.extensions, ["0100", "1002"]);
+    wrong_variable(
+        "DEMARC__RECORDINGS__RETENTION",
+        "2h",
+        expect![[
+            r#"the environment variable DEMARC__RECORDINGS__RETENTION cannot be used: allowed is "off", or a time of a day or more in quotes, such as "90d""#
+        ]],
+    );
+}
+
+#[test]
 fn an_unknown_key_of_a_source_is_found_in_its_section() {
     let source = "[[pbx.source]]\ntype = \"asterisk-csv\"\npath = \"/a\"\n";
     wrong(

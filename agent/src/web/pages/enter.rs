@@ -8,7 +8,7 @@ use std::{
 use axum::{
     Extension, Form, Router,
     extract::{Query, State},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, Method, StatusCode},
     response::{IntoResponse, Redirect, Response},
     routing::{get, post},
 };
@@ -74,7 +74,11 @@ fn page(app: &App, status: StatusCode, trouble: Option<&str>) -> Response {
     )
 }
 
-async fn by_link(State(app): State<Arc<App>>, Query(link): Query<Link>) -> Response {
+async fn by_link(State(app): State<Arc<App>>, method: Method, Query(link): Query<Link>) -> Response {
+    // Who only looks at a link has not followed it.
+    if method != Method::GET {
+        return StatusCode::METHOD_NOT_ALLOWED.into_response();
+    }
     match app.desk.ask(Question::Enter { key: Secret::new(link.key) }).await {
         Some(Reply::Entered { session }) => {
             guard::with_session(&app, Redirect::to("/").into_response(), Some(&session))

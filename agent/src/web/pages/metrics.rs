@@ -112,16 +112,14 @@ fn registry(status: &Status, sums: &Sums) -> Registry {
     registry
 }
 
+/// These are no counters: the outcome of a call may still change while its rows come in.
 fn calls(registry: &mut Registry, sums: &Sums) {
-    let (calls, talk, wait) = (Counters::<2>::default(), Counters::<2>::default(), Counters::<2>::default());
+    let (calls, talk, wait) = (Gauges::<2>::default(), Gauges::<2>::default(), Gauges::<2>::default());
     for (Cell { direction, outcome }, figures) in &sums.by_cell {
         let labels = labels(*direction, *outcome);
-        let add = |family: &Counters<2>, number: i64| {
-            family.get_or_create(&labels).inc_by(number.try_into().unwrap_or(0));
-        };
-        add(&calls, figures.calls);
-        add(&talk, figures.talk_seconds);
-        add(&wait, figures.wait_seconds);
+        calls.get_or_create(&labels).set(figures.calls);
+        talk.get_or_create(&labels).set(figures.talk_seconds);
+        wait.get_or_create(&labels).set(figures.wait_seconds);
     }
     registry.register("calls", "Calls that ended, of all that the store holds", calls);
     registry.register_with_unit("call_talk", "Time during which an answered leg was up", Unit::Seconds, talk);

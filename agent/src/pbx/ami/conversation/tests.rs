@@ -236,3 +236,34 @@ fn calls_without_records_are_noticed() {
     conversation.take(CDR, now).unwrap();
     assert!(conversation.troubles().is_empty());
 }
+
+#[test]
+fn how_calls_sound_is_heard_where_asterisk_tells_it() {
+    let now = Instant::now();
+    let asks = |version: &str| {
+        let mut conversation = up(now);
+        let heard = conversation.take(&answer(SETTINGS, &format!("AsteriskVersion: {version}\r\n")), now).unwrap();
+        String::from_utf8(heard.say).unwrap().contains("Action: Events")
+    };
+    assert!(asks("22.10.1+dfsg+~cs6.17") && asks("certified/22.8") && asks("23.0.0"));
+    assert!(!asks("16.28.0~dfsg-0+deb11u4") && !asks("2.2.1") && !asks("unknown"));
+
+    let mut conversation = up(now);
+    let event = |name: &str, score: &str, linkedid: &str| {
+        format!("Event: {name}\r\nUniqueid: 1.2\r\nLinkedid: {linkedid}\r\nMES: {score}\r\n\r\n")
+    };
+    let told = [
+        event("RTCPSent", "88.1", "1795691389.2"),
+        event("RTCPReceived", "80.5", "1795691389.2"),
+        event("RTCPSent", "0.0", "1795691389.2"),
+        event("RTCPSent", "nan", "1795691389.2"),
+        event("RTCPSent", "101", "1795691389.2"),
+        event("RTCPSent", "-3", "1795691389.2"),
+        event("RTCPSent", "88.1", ""),
+        event("Hangup", "88.1", "1795691389.2"),
+    ];
+    let samples = conversation.take(told.concat().as_bytes(), now).unwrap().samples;
+    assert_eq!(samples.iter().map(|sample| sample.score).collect::<Vec<_>>(), [88.1, 80.5]);
+    assert!(samples.iter().all(|sample| sample.call == CallKey::of_linkedid(b"1795691389.2")));
+    assert_ne!(samples[0].stream, samples[1].stream);
+}
