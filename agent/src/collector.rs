@@ -152,6 +152,7 @@ impl Collector {
         let members = roster::enlist(&self.settings.pbx, &mut self.store, now())?;
         self.trunks = KnownTrunks::of(&self.settings.pbx, &self.store)?;
         self.rules = self.trunks.rules(&self.settings.pbx);
+        self.store.keep_missed(self.settings.pbx.keep_missed)?;
         for member in members {
             let zone = match member.source().timezone() {
                 Some(name) => Zone::load(Some(name))?,

@@ -12,10 +12,13 @@ use jiff::tz::TimeZone;
 use rustc_hash::FxHashMap;
 
 use self::dimension::Calendar;
-pub(crate) use self::table::{STYLE, printable};
 pub use self::{
     dimension::{Dimension, Value},
     moment::MomentError,
+};
+pub(crate) use self::{
+    sheet::field,
+    table::{STYLE, printable},
 };
 use crate::{
     call::Figures,

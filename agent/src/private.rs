@@ -38,6 +38,14 @@ private_text! {
     /// A queue, by its name in the PBX.
     Queue
 }
+private_text! {
+    /// A telephone number of somebody outside, as the PBX wrote it.
+    OutsideNumber
+}
+private_text! {
+    /// A telephone number of the customer's own, by which callers reach the phone system.
+    OwnNumber
+}
 
 #[cfg(test)]
 mod tests {
@@ -48,6 +56,10 @@ mod tests {
         assert_eq!(
             format!("{:?}", (Extension::new("1001"), Trunk::new("t"), Queue::new("q"))),
             "(Extension, Trunk, Queue)"
+        );
+        assert_eq!(
+            format!("{:?}", (OutsideNumber::new("5551234"), OwnNumber::new("5550000"))),
+            "(OutsideNumber, OwnNumber)"
         );
     }
 }

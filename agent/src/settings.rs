@@ -76,6 +76,9 @@ pub struct Pbx {
     /// How soon a caller in a queue should be answered: the T of the service level.
     #[serde(default = "default_queue_target", with = "duration")]
     pub queue_target: std::time::Duration,
+    /// How long the list of callers who reached no person is kept; `"0s"` keeps none.
+    #[serde(default = "default_keep_missed", with = "duration")]
+    pub keep_missed: std::time::Duration,
     /// What is dialled before an outside number, such as `9`.
     #[serde(default)]
     pub outside_line: String,
@@ -239,6 +242,10 @@ fn default_queue_target() -> std::time::Duration {
     std::time::Duration::from_secs(20)
 }
 
+fn default_keep_missed() -> std::time::Duration {
+    std::time::Duration::from_secs(30 * 86_400)
+}
+
 fn default_international() -> Vec<String> {
     ["+", "00", "011"].map(String::from).to_vec()
 }
@@ -270,6 +277,7 @@ impl Default for Pbx {
             quiet: None,
             patience: default_patience(),
             queue_target: default_queue_target(),
+            keep_missed: default_keep_missed(),
             outside_line: String::new(),
             international: default_international(),
             source: Vec::new(),

@@ -5,6 +5,7 @@
 //! ones, and with them the position, so that the rows are read again. What decides about reports commits with
 //! `FULL`: it must not be forgotten once a report has left.
 
+mod callers;
 mod commit;
 mod days;
 mod error;
@@ -12,9 +13,11 @@ mod feeds;
 mod files;
 mod gathered;
 mod history;
+mod ledger;
 mod live;
 mod names;
 mod open;
+mod own_numbers;
 mod packer;
 mod pending;
 mod queues;
@@ -36,12 +39,15 @@ use std::{
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 pub use self::{
+    callers::MissedCall,
     commit::Committed,
     error::StoreError,
     feeds::{Enlisted, FeedCounts},
     files::{Known, head_of},
     gathered::{Gathered, Gatherer},
+    ledger::{RowLedger, SourceLedger},
     live::Peak,
+    own_numbers::OwnNumberUse,
     packer::{Closed, Packer},
     pending::{Origin, Pending},
     queues::{QueueFigures, QueueShare, SHORT},
@@ -50,6 +56,7 @@ pub use self::{
     told::{Standing, Via},
 };
 use self::{
+    callers::Outside,
     error::Fault,
     names::NameTable,
     queues::QueueEntry,
@@ -75,6 +82,8 @@ pub struct Store {
     imports: Cell<i64>,
     /// When old calls were last forgotten.
     pruned: u64,
+    /// How long callers who reached no person are kept, in seconds; not at all where absent.
+    keep_missed: Option<i64>,
     /// How the calls sounded that are up, or were not long ago. It is in no file: a restart forgets it.
     qualities: Qualities,
 }
@@ -175,16 +184,31 @@ impl Batch<'_> {
 
     /// Takes in a leg. If its call ends before `reportable_from` (seconds since 1970 in UTC), no report counts it.
     pub fn leg(&mut self, leg: &Leg<'_>, reportable_from: u64) {
-        let Some(via) = self.via else { return self.pending.leg(leg, self.rules, reportable_from) };
+        let Some(via) = self.via else {
+            self.note_outside(leg);
+            return self.pending.leg(leg, self.rules, reportable_from);
+        };
         match self.told.judge(self.store, &via, leg) {
-            Ok(Verdict::Count) => self.pending.leg(leg, self.rules, reportable_from),
+            Ok(Verdict::Count) => {
+                self.note_outside(leg);
+                self.pending.leg(leg, self.rules, reportable_from);
+            }
             Ok(Verdict::Pass) => self.pending.told(),
             Ok(Verdict::Hold(waiting)) => {
+                self.note_outside(leg);
                 self.pending.told();
                 let row = self.pending.call_of(leg, self.rules);
                 self.told.hold(&via, waiting, row, reportable_from);
             }
             Err(error) => self.failed = Some(error),
+        }
+    }
+
+    /// Notes who takes part from outside.
+    fn note_outside(&mut self, leg: &Leg<'_>) {
+        self.pending.own_numbers.note(leg, self.rules);
+        if self.store.keep_missed.is_some() {
+            self.pending.outside.extend(Outside::of(leg, self.rules));
         }
     }
 

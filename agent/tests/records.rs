@@ -279,3 +279,84 @@ fn any_order_and_any_batches_give_the_same_rollups() {
         prop_assert_eq!(counted.store.counts().unwrap().legs, straight.iter().map(|(row, _)| row.figures.legs as u64).sum::<u64>());
     });
 }
+
+/// Calls from outside without a person, by a reading as plain as can be: start, the caller, what was dialled, and when somebody first
+/// talked with that caller after that.
+fn missed_plainly(bytes: &[u8]) -> BTreeSet<(i64, String, String, Option<i64>)> {
+    let mut calls: BTreeMap<String, Vec<Vec<String>>> = BTreeMap::new();
+    for record in records(bytes) {
+        let record: Vec<_> = record.iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect();
+        calls.entry(record[19].clone()).or_default().push(record);
+    }
+    // When somebody talked, and the last nine digits of with whom.
+    let (mut talks, mut open) = (Vec::new(), Vec::new());
+    let end_of = |number: &str| number[number.len().saturating_sub(9)..].to_owned();
+    for (name, legs) in &calls {
+        let start = legs.iter().map(|leg| second(&leg[9])).min().unwrap();
+        let earliest = legs.iter().min_by_key(|leg| second(&leg[9])).unwrap();
+        let first = legs.iter().find(|leg| leg[16] == *name).unwrap_or(earliest);
+        let by_person =
+            |leg: &&Vec<String>| leg[14] == "ANSWERED" && !leg[6].is_empty() && !leg[6].starts_with("Local/");
+        let picked_up = legs.iter().filter(by_person).map(|leg| second(&leg[10])).min();
+        let out = legs.iter().filter(|leg| on_trunk(&leg[6]) && !on_trunk(&leg[5]));
+        let out = out.min_by_key(|leg| (leg[16] != *name, second(&leg[9]), leg[20].parse::<u64>().unwrap()));
+        let number = if on_trunk(&first[5]) { Some(&first[1]) } else { out.map(|leg| &leg[2]) };
+        let Some(number) = number else { continue };
+        match picked_up {
+            Some(at) => talks.push((at, end_of(number))),
+            None if on_trunk(&first[5]) => open.push((start, number.clone(), first[2].clone())),
+            None => {}
+        }
+    }
+    let returned = |start: i64, number: &str| {
+        let is_known = number != "anonymous";
+        let later = talks.iter().filter(|(at, other)| is_known && *at >= start && *other == end_of(number));
+        later.map(|(at, _)| *at).min()
+    };
+    open.into_iter()
+        .map(|(start, number, dialled)| {
+            let returned = returned(start, &number);
+            (start, number, dialled, returned)
+        })
+        .collect()
+}
+
+#[test]
+fn callers_without_a_person_are_those_of_a_plain_reading_and_every_row_is_accounted_for() {
+    for name in ["asterisk16/cdr_custom.csv", "asterisk22/cdr_custom.csv"] {
+        let bytes: &'static [u8] = as_21(name).leak();
+        let expected = missed_plainly(bytes);
+        assert!(expected.len() > 5, "{name}: {}", expected.len());
+        for portion in [1, 7, 1000] {
+            let (mut counted, rules) = (empty(), rules());
+            counted.store.keep_missed(std::time::Duration::from_secs(30 * 86_400)).unwrap();
+            let mut rows = Vec::new();
+            RowReader::new(Zone::utc()).read(bytes, true, u64::MAX, &mut |row| {
+                if let Row::Leg(leg) = row {
+                    rows.push((leg.uniqueid.map(<[u8]>::to_vec), leg.linkedid.map(<[u8]>::to_vec), leg.sequence));
+                    let mut batch = counted.store.batch(&rules).unwrap();
+                    batch.leg(&leg, 0);
+                    batch.commit(NOW).unwrap();
+                    if rows.len() % portion == 0 {
+                        counted.store.settle(NOW, std::time::Duration::ZERO, None).unwrap();
+                    }
+                }
+            });
+            counted.store.settle(NOW, std::time::Duration::ZERO, None).unwrap();
+            let found: BTreeSet<_> = counted
+                .store
+                .missed(i64::MIN)
+                .unwrap()
+                .into_iter()
+                .map(|call| {
+                    (call.began, call.number.expose().to_owned(), call.dialled.expose().to_owned(), call.returned)
+                })
+                .collect();
+            assert_eq!(found, expected, "{name} in portions of {portion}");
+            let ledger = counted.store.row_ledger().unwrap();
+            assert_eq!((ledger.rows as usize, ledger.missing()), (rows.len(), 0));
+            let halves = records(bytes).iter().filter(|record| record[5].starts_with(b"Local/")).count() as u64;
+            assert_eq!((ledger.halves, ledger.used()), (halves, ledger.legs - halves));
+        }
+    }
+}

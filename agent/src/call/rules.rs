@@ -91,6 +91,11 @@ impl CallRules {
         self.trunks.iter().find(|rule| rule.holds(channel)).map(|rule| &rule.trunk)
     }
 
+    /// Whether a channel, by its whole name, is on a trunk.
+    pub fn is_on_trunk(&self, channel: &[u8]) -> bool {
+        Channel::parse(channel).is_some_and(|channel| self.trunk(channel).is_some())
+    }
+
     /// Where a number that was dialled to the outside leads.
     pub fn destination(&self, dialled: &[u8]) -> Destination {
         let number = dialled.strip_prefix(&*self.outside_line).unwrap_or(dialled);

@@ -6,7 +6,10 @@ use anyhow::{Context, bail};
 use clap::{Args, error::ErrorKind};
 
 use crate::{
+    call::QUARTER,
     local_report::{Dimension, LocalReport, Query, ReportZone},
+    missed_report::{MissedQuery, MissedReport},
+    number::Shown,
     queue_report::QueueReport,
     settings::Settings,
     state::StateDir,
@@ -31,6 +34,15 @@ pub struct ReportArgs {
     /// Prints what happened in the queues instead, by the queue log: --from and --to are when callers came in.
     #[arg(long, conflicts_with_all = ["by", "csv"])]
     queues: bool,
+    /// Lists the callers instead who reached no person and were not called back: --from and --to are when they called.
+    #[arg(long, conflicts_with_all = ["by", "queues"])]
+    missed: bool,
+    /// With --missed: lists missed calls that were returned, too.
+    #[arg(long, requires = "missed")]
+    all: bool,
+    /// With --missed: prints the numbers of callers whole, not without their last four digits.
+    #[arg(long, requires = "missed")]
+    whole_numbers: bool,
     /// Prints JSON for scripts.
     #[arg(long, conflicts_with = "csv")]
     json: bool,
@@ -55,7 +67,13 @@ pub fn run(args: &ReportArgs, settings: &Settings) -> anyhow::Result<()> {
     // The machine's time zone is read by now.
     super::confine_command(settings)?;
     let store = Store::open_existing(&StateDir::new(&settings.state_dir))?;
-    let text = if args.queues { queues(args, query, store.as_ref())? } else { calls(args, &query, store.as_ref())? };
+    let text = if args.queues {
+        queues(args, query, store.as_ref())?
+    } else if args.missed {
+        missed(args, query, store.as_ref())?
+    } else {
+        calls(args, &query, store.as_ref())?
+    };
     match io::stdout().lock().write_all(text.as_bytes()) {
         // Whoever reads has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -84,6 +102,24 @@ fn queues(args: &ReportArgs, query: Query, store: Option<&Store>) -> anyhow::Res
         None => QueueReport::empty(from, to, zone),
     };
     Ok(if args.json { report.to_json() + "\n" } else { report.to_table() })
+}
+
+fn missed(args: &ReportArgs, query: Query, store: Option<&Store>) -> anyhow::Result<String> {
+    let second = |quarter: Option<i64>| quarter.map(|quarter| quarter.saturating_mul(QUARTER));
+    let shown = if args.whole_numbers { Shown::Whole } else { Shown::Masked };
+    let (from, to) = (second(query.from), second(query.to));
+    let query = MissedQuery { from, to, returned: args.all, shown, zone: query.zone };
+    let report = match store {
+        Some(store) => store.missed_report(query)?,
+        None => MissedReport::empty(query),
+    };
+    Ok(if args.json {
+        report.to_json() + "\n"
+    } else if args.csv {
+        report.to_csv()
+    } else {
+        report.to_table()
+    })
 }
 
 fn query(args: &ReportArgs) -> anyhow::Result<Query> {

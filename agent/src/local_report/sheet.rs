@@ -25,7 +25,8 @@ impl LocalReport {
     }
 }
 
-fn field(text: &str) -> String {
+/// A text as it stands in CSV.
+pub(crate) fn field(text: &str) -> String {
     let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
     let text = if formula { format!("'{text}") } else { text.to_owned() };
     if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }

@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, Transaction};
 use rustc_hash::FxHashMap;
 
 use super::{
-    Pending, Store, StoreError,
+    Pending, Store, StoreError, callers,
     days::Packed,
     error::{Fault, damaged},
     files::{self, Seen},
@@ -77,6 +77,7 @@ impl Store {
         now: u64,
     ) -> Result<Committed, StoreError> {
         let mut names = std::mem::take(&mut self.names);
+        let keep_missed = self.keep_missed;
         let seen = Seen { positions: self.expected.borrow().clone(), imports: self.imports.get() };
         let result = self.transact(|transaction| {
             if let Some(history) = &mut pending.history {
@@ -88,6 +89,10 @@ impl Store {
             work.quarantine(pending)?;
             queues::write(transaction, &pending.queues, work.names)?;
             told.write(transaction, sql(now))?;
+            pending.own_numbers.write(transaction)?;
+            if let Some(keep) = keep_missed {
+                callers::write(transaction, pending, keep, sql(now))?;
+            }
             if pending.history.is_some() {
                 prune(transaction, now)?;
             }
@@ -343,9 +348,16 @@ impl Work<'_> {
         self.transaction
             .prepare_cached(
                 "UPDATE totals SET calls = calls + ?1, legs = legs + ?2, rows = rows + ?3,
-                 malformed = malformed + ?4, duplicates = duplicates + ?5 WHERE id = 0",
+                 malformed = malformed + ?4, duplicates = duplicates + ?5, halves = halves + ?6 WHERE id = 0",
             )?
-            .execute((sum.calls, sum.legs, sql(counts.rows), sql(counts.malformed), sql(counts.duplicates)))?;
+            .execute((
+                sum.calls,
+                sum.legs,
+                sql(counts.rows),
+                sql(counts.malformed),
+                sql(counts.duplicates),
+                sql(counts.halves),
+            ))?;
         Ok(())
     }
 

@@ -153,6 +153,7 @@ impl Store {
             expected: Default::default(),
             imports: Default::default(),
             pruned: 0,
+            keep_missed: None,
             qualities: Default::default(),
         }
     }

@@ -7,7 +7,10 @@ use std::{
 
 use rustc_hash::FxHashMap;
 
-use super::{files::Known, gathered::Gathered, history::History, packer::Closed, queues::QueueEntry};
+use super::{
+    callers::Outside, files::Known, gathered::Gathered, history::History, own_numbers::OwnNumbers, packer::Closed,
+    queues::QueueEntry,
+};
 use crate::{
     call::{Call, CallKey, CallRules, Ids, Names, key::present},
     pbx::{Leg, MalformedReason, Position},
@@ -29,6 +32,9 @@ pub struct Pending {
     pub(super) names: Names,
     pub(super) parts: Vec<Part>,
     pub(super) queues: Vec<QueueEntry>,
+    /// Who takes part from outside, as far as it is to be known.
+    pub(super) outside: Vec<Outside>,
+    pub(super) own_numbers: OwnNumbers,
     pub(super) current: RowCounts,
     pub(super) total: RowCounts,
     pub(super) quarantine: Quarantine,
@@ -71,6 +77,8 @@ pub(super) struct RowCounts {
     pub(super) malformed: u64,
     pub(super) duplicates: u64,
     pub(super) unlinked: u64,
+    /// Rows of one half of a channel inside the PBX.
+    pub(super) halves: u64,
     /// Rows that count by another source's word, if at all.
     pub(super) told: u64,
 }
@@ -114,6 +122,7 @@ impl Pending {
     pub fn leg(&mut self, leg: &Leg<'_>, rules: &CallRules, not_before: u64) {
         self.current.rows += 1;
         self.current.unlinked += u64::from(present(leg.linkedid).is_none());
+        self.current.halves += u64::from(leg.channel.starts_with(b"Local/"));
         self.newest_end = self.newest_end.max(Some(leg.end));
         let (key, call) = self.call_of(leg, rules);
         self.add(key, call, not_before);
@@ -222,6 +231,8 @@ impl Pending {
         self.names.clear();
         self.parts.clear();
         self.queues.clear();
+        self.outside.clear();
+        self.own_numbers.clear();
         self.quarantine = Quarantine::default();
         self.current = RowCounts::default();
         self.total = RowCounts::default();
@@ -240,6 +251,7 @@ impl RowCounts {
         self.malformed += other.malformed;
         self.duplicates += other.duplicates;
         self.unlinked += other.unlinked;
+        self.halves += other.halves;
         self.told += other.told;
     }
 }

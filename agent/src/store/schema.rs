@@ -142,6 +142,41 @@ const STEPS: &[&str] = &[
     ) WITHOUT ROWID;
     CREATE INDEX caller_by_touched ON caller (touched);
 ",
+    "
+    -- Who takes part from outside in calls that are not yet quiet, or may get more legs.
+    CREATE TABLE outside (
+        key BLOB NOT NULL, way INTEGER NOT NULL,        -- 0 called, 1 was called
+        further INTEGER NOT NULL, began INTEGER NOT NULL, sequence INTEGER NOT NULL, -- the least of these tells of the call
+        number TEXT NOT NULL, dialled TEXT NOT NULL,
+        touched INTEGER NOT NULL, settled INTEGER NOT NULL, PRIMARY KEY (key, way)
+    ) WITHOUT ROWID;
+    CREATE INDEX outside_by_touched ON outside (settled, touched);
+
+    -- Calls from outside that no person answered. The tail is what all forms of a number have in common; '' where the caller
+    -- showed none.
+    CREATE TABLE missed (
+        key BLOB PRIMARY KEY, number TEXT NOT NULL, tail TEXT NOT NULL, dialled TEXT NOT NULL,
+        began INTEGER NOT NULL, ended INTEGER NOT NULL, waited INTEGER NOT NULL, cell INTEGER NOT NULL,
+        trunk INTEGER NOT NULL, queue INTEGER NOT NULL,
+        returned INTEGER -- when somebody first talked with that number after that
+    ) WITHOUT ROWID;
+    CREATE INDEX missed_by_tail ON missed (tail);
+    CREATE INDEX missed_by_end ON missed (ended);
+
+    -- Numbers with which somebody talked, for missed calls that become quiet later.
+    CREATE TABLE spoken (
+        tail TEXT NOT NULL, number TEXT NOT NULL, at INTEGER NOT NULL, noted INTEGER NOT NULL,
+        PRIMARY KEY (tail, number, at)
+    ) WITHOUT ROWID;
+
+    -- The own numbers that callers have dialled; '' stands for all that the records do not tell.
+    CREATE TABLE own_number (
+        number TEXT PRIMARY KEY, first_call INTEGER NOT NULL, last_call INTEGER NOT NULL
+    ) WITHOUT ROWID;
+
+    -- Rows that are one half of a channel inside the PBX, since this was begun.
+    ALTER TABLE totals ADD COLUMN halves INTEGER NOT NULL DEFAULT 0;
+",
 ];
 
 /// The version that this program writes.

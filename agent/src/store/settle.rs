@@ -6,7 +6,7 @@ use demarc_proto::{Cell, Window, WindowLength, report::Quality};
 use rusqlite::Transaction;
 
 use super::{
-    Store, StoreError,
+    Store, StoreError, callers,
     commit::{FORGET_AFTER, Status, sql},
     error::{Fault, damaged},
     told,
@@ -60,6 +60,7 @@ impl Store {
         qualities: &Qualities,
     ) -> Result<u64, StoreError> {
         let latest = sql(now.saturating_sub(quiet.as_secs()));
+        self.settle_callers(latest, sql(now))?;
         let mut entered = 0;
         while self.any_waits(latest, sql(now)).map_err(|error| self.fault(error))? {
             let (settled, tallied) = self.transact(|transaction| {
@@ -73,8 +74,10 @@ impl Store {
             }
         }
         if now.abs_diff(self.pruned) >= PRUNE_EVERY {
+            let keep_missed = self.keep_missed;
             self.transact(|transaction| {
                 prune(transaction, now)?;
+                callers::prune(transaction, keep_missed, sql(now))?;
                 told::prune(transaction, sql(now))
             })?;
             self.pruned = now;

@@ -1,8 +1,11 @@
 //! The pages, and which path leads to which.
 
+mod callers;
 mod calls;
+mod completeness;
 pub(super) mod enter;
 mod metrics;
+mod numbers;
 mod overview;
 mod period;
 mod queues;
@@ -12,6 +15,7 @@ mod strip;
 mod support;
 mod switches;
 pub(super) mod trouble;
+mod trunks;
 
 use std::sync::Arc;
 
@@ -29,6 +33,10 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .merge(calls::router())
         .merge(queues::router())
         .merge(recordings::router())
+        .merge(callers::router())
+        .merge(trunks::router())
+        .merge(numbers::router())
+        .merge(completeness::router())
         .merge(sent::router())
         .merge(switches::router())
         .merge(support::router())

@@ -14,6 +14,7 @@ pub(super) const ALLOWED: &[(&str, &str)] = &[
     ("pbx.trunks", "a list of trunk names in quotes, such as [\"provider1\"]"),
     ("pbx.quiet", "a duration in quotes, such as \"2m\""),
     ("pbx.queue_target", "a duration in quotes, such as \"20s\""),
+    ("pbx.keep_missed", "a duration in quotes, such as \"30d\"; \"0s\" keeps nothing"),
     ("pbx.outside_line", "digits in quotes, such as \"9\""),
     ("pbx.international", "a list of prefixes in quotes, such as [\"00\"]"),
     ("pbx.source", "one [[pbx.source]] section for each source"),

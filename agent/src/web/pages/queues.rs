@@ -1,6 +1,8 @@
 //! What happened in the queues.
 
-use std::sync::Arc;
+mod agents;
+
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Extension, Router,
@@ -16,8 +18,9 @@ use super::{period, period::Asked, trouble};
 use crate::{
     call::QUARTER,
     chart::{self, Bars, Series},
-    figures::{Period, Share},
+    figures::{AgentAdvice, Period, Share, agents_needed},
     local_report::{ReportZone, printable},
+    private::Queue,
     queue_report::{FORMULA_VERSION, QueueReport, Ratio},
     store::{QueueFigures, QueueShare, SHORT},
     web::{
@@ -37,7 +40,13 @@ pub(super) fn router() -> Router<Arc<App>> {
 struct Read {
     period: Period,
     trouble: Option<String>,
-    figures: Result<(QueueReport, Vec<Place>), NoFigures>,
+    figures: Result<Figures, NoFigures>,
+}
+
+struct Figures {
+    report: QueueReport,
+    places: Vec<Place>,
+    agents: BTreeMap<Queue, AgentAdvice>,
 }
 
 /// What became of the callers of a quarter hour of one day, or of an hour of all days.
@@ -52,7 +61,8 @@ async fn read(app: &App, asked: &Asked) -> Read {
     let zone = app.zone.clone();
     let figures = app.reader.read(move |store| {
         let places = places(&store.queues(from, to)?, period, &zone);
-        Ok((store.queue_report(Some(from), Some(to), zone)?, places))
+        let agents = agents_needed(store, period, &zone.rules)?;
+        Ok(Figures { report: store.queue_report(Some(from), Some(to), zone)?, places, agents })
     });
     Read { period, trouble, figures: figures.await }
 }
@@ -82,11 +92,11 @@ async fn show(
         @if let Some(trouble) = trouble { p.warn role="alert" { (trouble) } }
         (period::chooser("/queues", period, &app.zone, &[]))
         @match figures {
-            Ok((report, _)) if report.queues.is_empty() => p {
+            Ok(figures) if figures.report.queues.is_empty() => p {
                 "No caller was in a queue in this period. Figures of queues come from a source of the type "
                 code { "queue-log" } "; " code { "demarc sources" } " says whether this machine has one."
             },
-            Ok((report, places)) => { (tables(&report)) (by_time(&places)) },
+            Ok(figures) => { (tables(&figures.report)) (by_time(&figures.places)) (agents::needed(&figures.agents)) },
             Err(none) => p.warn { (none) },
         }
         p { a href={ "/queues.json?" (period::query(period)) } { "The same as JSON" } }
@@ -97,8 +107,8 @@ async fn show(
 async fn export(State(app): State<Arc<App>>, Query(asked): Query<Asked>) -> Response {
     match read(&app, &asked).await {
         Read { trouble: Some(trouble), .. } => trouble::page(StatusCode::BAD_REQUEST, &trouble),
-        Read { figures: Ok((report, _)), .. } => {
-            ([(header::CONTENT_TYPE, "application/json")], report.to_json() + "\n").into_response()
+        Read { figures: Ok(figures), .. } => {
+            ([(header::CONTENT_TYPE, "application/json")], figures.report.to_json() + "\n").into_response()
         }
         Read { figures: Err(none), .. } => trouble::page(StatusCode::SERVICE_UNAVAILABLE, &none.to_string()),
     }
