@@ -1,4 +1,4 @@
-//! How the machine is: measured once a minute, kept in the store, told to the owner, and sent as far as he lets it.
+//! How the machine is: measured once a minute, kept in the store, and told to the owner.
 
 pub mod alerts;
 pub mod business;
@@ -65,8 +65,4 @@ pub struct HealthStatus {
     pub sample: Sample,
     /// What is wrong now.
     pub alerts: Vec<Alert>,
-    /// When a health report was handed to the link last, since the collector was started: seconds since 1970 in UTC.
-    pub sent: Option<u64>,
-    /// Why none leaves, in words.
-    pub withheld: Option<String>,
 }

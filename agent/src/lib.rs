@@ -10,6 +10,7 @@ pub mod confine;
 pub mod control;
 pub mod detect;
 pub mod gate;
+pub mod health;
 pub mod import;
 pub mod ipc;
 pub mod link;

@@ -11,6 +11,7 @@ mod error;
 mod feeds;
 mod files;
 mod gathered;
+mod health;
 mod history;
 mod live;
 mod names;
@@ -41,6 +42,7 @@ pub use self::{
     feeds::{Enlisted, FeedCounts},
     files::{Known, head_of},
     gathered::{Gathered, Gatherer},
+    health::{Figures as HealthFigures, HealthPoint},
     live::Peak,
     packer::{Closed, Packer},
     pending::{Origin, Pending},

@@ -1,5 +1,6 @@
 //! `demarc status`: one screen about everything.
 
+mod health;
 mod lines;
 
 use std::{collections::BTreeMap, path::Path, process::ExitCode};

@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn only_the_owners_hours_count() {
-        for bad in ["", "mon", "mon 8-18", "fri-mon 08:00-18:00", "mon 18:00-08:00", "mon 08:00-24:01", "x 08:00-09:00"] {
+        for bad in ["", "mon", "mon 8-18", "fri-mon 08:00-18:00", "mon 18:00-08:00", "mon 08:00-24:01", "x 08:00-09:00"]
+        {
             assert_eq!(Hours::try_from(bad.to_owned()), Err(NotHours), "{bad}");
         }
         let hours = Hours::try_from("mon-fri 08:00-18:00".to_owned()).unwrap();

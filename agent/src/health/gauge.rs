@@ -18,9 +18,13 @@ const SENSORS: &str = "/sys/class/thermal";
 
 /// The files that whoever measures has to read, as they really lie.
 pub fn files() -> Vec<PathBuf> {
+    FILES.iter().map(PathBuf::from).chain(sensors()).collect()
+}
+
+/// The sensors that there are: files with thousandths of a degree. To be asked by a process that is not confined.
+pub fn sensors() -> Vec<PathBuf> {
     let zones = fs::read_dir(SENSORS).into_iter().flatten().flatten();
-    let sensors = zones.filter_map(|zone| fs::canonicalize(zone.path().join("temp")).ok());
-    FILES.iter().map(PathBuf::from).chain(sensors).collect()
+    zones.filter_map(|zone| fs::canonicalize(zone.path().join("temp")).ok()).collect()
 }
 
 /// Keeps those files open. A file rule is bound to what the kernel holds of a file in memory, and it may make that anew once

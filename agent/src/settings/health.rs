@@ -1,28 +1,16 @@
-//! The section `[health]`: what leaves of the machine's health, and when the owner is told that something is wrong.
+//! The section `[health]`: when the owner is told that something is wrong.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{duration, yes};
+use super::duration;
 use crate::health::business::Hours;
 
 /// The machine's health.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Health {
-    /// Whether health reports are sent.
-    #[serde(default = "yes")]
-    pub upload: bool,
-    /// How often.
-    #[serde(default = "default_every", with = "duration")]
-    pub every: Duration,
-    /// The owner's program that is told of each alert.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub alert_command: Option<PathBuf>,
-    /// How often it is started within an hour at most.
-    #[serde(default = "default_alerts_per_hour")]
-    pub alerts_per_hour: u32,
     /// An alert is raised where less of a file system is free: in percent.
     #[serde(default = "default_disk_free_percent")]
     pub disk_free_percent: u32,
@@ -52,10 +40,6 @@ pub struct Health {
 impl Default for Health {
     fn default() -> Self {
         Self {
-            upload: true,
-            every: default_every(),
-            alert_command: None,
-            alerts_per_hour: default_alerts_per_hour(),
             disk_free_percent: default_disk_free_percent(),
             disk_full_days: default_disk_full_days(),
             registration_lost: default_minutes(),
@@ -71,26 +55,11 @@ impl Default for Health {
 impl Health {
     /// The first value that makes no sense: its key, and what is allowed.
     pub(super) fn fault(&self) -> Option<(&'static str, &'static str)> {
-        let program = self.alert_command.as_ref();
-        if !(60..=86_400).contains(&self.every.as_secs()) {
-            return Some(("health.every", "allowed is 1m to 1d"));
-        }
-        if program.is_some_and(|program| !program.is_absolute() || program.file_name().is_none()) {
-            return Some(("health.alert_command", "allowed is the whole path of a program, such as \"/usr/local/bin/alert\""));
-        }
         if self.disk_free_percent > 100 {
             return Some(("health.disk_free_percent", "allowed is 0 to 100"));
         }
         None
     }
-}
-
-fn default_every() -> Duration {
-    Duration::from_secs(300)
-}
-
-fn default_alerts_per_hour() -> u32 {
-    12
 }
 
 fn default_disk_free_percent() -> u32 {

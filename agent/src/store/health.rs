@@ -77,6 +77,17 @@ figures! {
     quiet_seconds,
 }
 
+impl Figures {
+    /// What was free of that file system, in mebibytes.
+    pub fn free(&self, role: DiskRole) -> Option<i64> {
+        match role {
+            DiskRole::State => self.state_free,
+            DiskRole::Recordings => self.recordings_free,
+            DiskRole::Root => self.root_free,
+        }
+    }
+}
+
 impl From<&Sample> for Figures {
     fn from(sample: &Sample) -> Self {
         let disk = |role| sample.disks.iter().find(|disk| disk.role == role);
@@ -183,12 +194,12 @@ impl Store {
                 let sums: Vec<String> =
                     COLUMNS.iter().map(|column| format!("CAST(round({function}({column})) AS INTEGER)")).collect();
                 let text = format!(
-                    "SELECT at / ?4 * ?4, {} FROM health WHERE step = {kept} AND kind = {kind} AND at >= ?1 AND at < ?2 \
-                     AND ?3 = ?3 GROUP BY 1 ORDER BY 1",
+                    "SELECT at / ?3 * ?3, {} FROM health WHERE step = {kept} AND kind = {kind} AND at >= ?1 AND at < ?2 \
+                     GROUP BY 1 ORDER BY 1",
                     sums.join(", ")
                 );
                 let mut statement = self.connection.prepare_cached(&text)?;
-                let mut rows = statement.query([sql(from), sql(to), 0, sql(step)])?;
+                let mut rows = statement.query([sql(from), sql(to), sql(step)])?;
                 let mut count = 0;
                 while let Some(row) = rows.next()? {
                     if place == 0 {
@@ -292,10 +303,10 @@ mod tests {
         assert_eq!((minutes.len(), minutes[30].at, minutes[30].mean.cpu), (31, start + 1800, Some(30)));
         let quarters = store.health(start, start + 3600, 900).unwrap();
         let cpu = |point: &HealthPoint| (point.low.cpu, point.mean.cpu, point.high.cpu);
-        assert_eq!(quarters.iter().map(cpu).collect::<Vec<_>>(), [
-            (Some(0), Some(7), Some(14)),
-            (Some(15), Some(22), Some(29))
-        ]);
+        assert_eq!(
+            quarters.iter().map(cpu).collect::<Vec<_>>(),
+            [(Some(0), Some(7), Some(14)), (Some(15), Some(22), Some(29))]
+        );
         assert_eq!(quarters[0].mean.celsius, None);
         let hours = store.health(start, start + 3600, 3600).unwrap();
         assert_eq!(hours.iter().map(cpu).collect::<Vec<_>>(), [(Some(0), Some(15), Some(29))]);

@@ -23,11 +23,8 @@ pub(super) async fn run(config: &Config, site: &SiteId, json: bool) -> anyhow::R
     let healths = store.health(site).await?;
     store.close().await;
     ensure!(known, "there is no site {site}; `demarc-hub sites` lists those that there are");
-    let text = if json {
-        as_json(site, &healths, &reports)?
-    } else {
-        health::words(&healths)? + &as_table(site, &reports)?
-    };
+    let text =
+        if json { as_json(site, &healths, &reports)? } else { health::words(&healths)? + &as_table(site, &reports)? };
     print(&text)?;
     Ok(())
 }

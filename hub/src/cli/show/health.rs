@@ -15,12 +15,10 @@ pub(super) fn words(stored: &[StoredHealth]) -> anyhow::Result<String> {
     let report = read(newest)?;
     let mut lines = vec![format!("Health, received {}", moment(newest.received))];
     let [one, five, fifteen] = report.load_hundredths.map(hundredths);
-    let cpu = report.cpu_permille.map_or_else(String::new, |cpu| format!("processors {}.{} % busy, ", cpu / 10, cpu % 10));
+    let cpu =
+        report.cpu_permille.map_or_else(String::new, |cpu| format!("processors {}.{} % busy, ", cpu / 10, cpu % 10));
     let warmth = report.celsius.map_or_else(String::new, |celsius| format!(", {celsius} °C"));
-    lines.push(format!(
-        "  machine        up {} h, {cpu}load {one} {five} {fifteen}{warmth}",
-        report.uptime_hours
-    ));
+    lines.push(format!("  machine        up {} h, {cpu}load {one} {five} {fifteen}{warmth}", report.uptime_hours));
     lines.push(format!("  memory         {}; swap {}", amount(report.memory), amount(report.swap)));
     for disk in &report.disks {
         let role = match disk.role {
