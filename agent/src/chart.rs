@@ -3,6 +3,7 @@
 //! Every chart has a sentence above that says what to take away, and a real table behind.
 
 mod bars;
+mod curve;
 mod heat;
 mod scale;
 mod trend;
@@ -11,6 +12,7 @@ use maud::{Markup, html};
 
 pub(crate) use self::{
     bars::{Bars, Series},
+    curve::{Curve, Stretch},
     heat::Heat,
     scale::grouped,
     trend::{Point, Trend},

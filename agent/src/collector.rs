@@ -7,6 +7,7 @@ pub mod reporting;
 pub mod roster;
 pub mod streams;
 pub mod trunks;
+pub mod vitals;
 
 use std::{
     ops::ControlFlow,
@@ -21,6 +22,7 @@ use self::{
     reporting::Reporting,
     streams::Streams,
     trunks::KnownTrunks,
+    vitals::Vitals,
 };
 use crate::{
     call::CallRules,
@@ -94,6 +96,7 @@ struct Collector {
     connections: Connections,
     streams: Streams,
     watch: Watch,
+    vitals: Vitals,
     sender: Sender<FromCollector>,
     troubles: Troubles,
     /// When the next rows of witnesses will have waited for long enough.
@@ -110,6 +113,7 @@ struct Troubles {
     sources: Option<String>,
     streams: Option<String>,
     reporting: Option<String>,
+    vitals: Option<String>,
 }
 
 impl Collector {
@@ -125,6 +129,7 @@ impl Collector {
         let outbox = Outbox::open(&state)?;
         let reporting = Reporting::open(&mut store, ledger, outbox, &settings, recovered.is_some(), now())?;
         let connections = Connections::new(taker);
+        let vitals = Vitals::open(&store, &settings)?;
         let mut collector = Self {
             rules: CallRules::default(),
             trunks: KnownTrunks::default(),
@@ -135,6 +140,7 @@ impl Collector {
             streams: Streams::new(connections.connector()),
             connections,
             watch: Watch::new(&paths(&settings)),
+            vitals,
             sender,
             troubles: Troubles { recovered, ..Troubles::default() },
             next_release: None,
@@ -176,7 +182,8 @@ impl Collector {
     async fn follow(&mut self, receiver: &mut Receiver<ToCollector>) -> anyhow::Result<Ended> {
         loop {
             let Ok(more) = self.read_portions() else { return Ok(Ended::NeedsFreshRules) };
-            let due = self.keep_books().min(self.tell().await?).min(self.streams.keep_running(&self.store)?);
+            let due = self.take_pulse().min(self.keep_books());
+            let due = due.min(self.tell().await?).min(self.streams.keep_running(&self.store)?);
             let wait = if more { Duration::ZERO } else { due };
             tokio::select! {
                 biased;
@@ -271,6 +278,18 @@ impl Collector {
         }
     }
 
+    /// Measures the machine where that is due; says how long it is not.
+    fn take_pulse(&mut self) -> Duration {
+        let moment = now();
+        if self.vitals.due(moment).is_zero() {
+            let status = self.status();
+            let measured = self.vitals.measure(&mut self.store, &status, moment);
+            self.troubles.vitals = measured.err().map(|error| error.to_string());
+            self.stale = true;
+        }
+        self.vitals.due(moment)
+    }
+
     /// Does what the supervisor says.
     async fn obey(&mut self, message: ToCollector) -> anyhow::Result<ControlFlow<()>> {
         match message {
@@ -291,6 +310,7 @@ impl Collector {
             ToCollector::Enter { number, about, payload } => {
                 self.enter(number, Draft::support(about, &payload)).await?;
             }
+            ToCollector::ClockOffset(offset) => self.vitals.clock_offset = Some(offset),
             ToCollector::Connected { number } => self.connections.made(number),
             ToCollector::NotConnected { number, reason } => self.connections.failed(number, reason),
             ToCollector::Stop => return Ok(ControlFlow::Break(())),
@@ -312,6 +332,7 @@ impl Collector {
     async fn adopt(&mut self, settings: CollectorSettings) -> anyhow::Result<()> {
         let pbx_changed = settings.pbx != self.settings.pbx;
         self.settings = settings;
+        self.vitals.adopt(&self.settings);
         self.stale = true;
         if pbx_changed {
             self.watch = Watch::new(&paths(&self.settings));
@@ -356,7 +377,8 @@ impl Collector {
         let files = self.feeds.iter().map(|feed| feed.status(counts_of(feed)));
         let sources = files.chain(self.streams.status(&feeds)).map(|status| roster::complete(status, &feeds)).collect();
         let troubles = &self.troubles;
-        let troubles = [&troubles.recovered, &troubles.sources, &troubles.streams, &troubles.reporting];
+        let troubles =
+            [&troubles.recovered, &troubles.sources, &troubles.streams, &troubles.reporting, &troubles.vitals];
         CollectorStatus {
             sources,
             calls: counts.calls,
@@ -365,6 +387,7 @@ impl Collector {
             outbox,
             window_closes,
             pbx: self.streams.pbx(&self.store).unwrap_or_default(),
+            health: self.vitals.status(),
             troubles: troubles.into_iter().flatten().cloned().collect(),
         }
     }

@@ -19,8 +19,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     confine::Profile,
     gate::entry::About,
+    health::HealthStatus,
     pbx::ami::facts::Registration,
-    settings::{Pbx, Secret},
+    settings::{Pbx, Secret, health::Health},
     state::Site,
     store::Peak,
     support::{End, SessionId, SessionReport},
@@ -78,6 +79,8 @@ pub enum ToCollector {
         /// The exact payload of the frame that leaves, if one does; of a session, the receipt for the owner.
         payload: String,
     },
+    /// The hub's clock less ours in seconds, as the link measured it.
+    ClockOffset(i64),
     /// The connection asked for with [`FromCollector::Connect`] is there: its descriptor has come over [`CONNECTION_FD`].
     Connected {
         /// As in [`FromCollector::Connect`].
@@ -304,6 +307,12 @@ pub struct CollectorSettings {
     pub pbx: Pbx,
     /// How long a call must be without a new leg before it enters a report.
     pub quiet: Duration,
+    /// When the owner is told that something is wrong.
+    pub health: Health,
+    /// Trees of recordings beside the known ones: how much room is left there.
+    pub recordings: Vec<PathBuf>,
+    /// Files with thousandths of a degree.
+    pub sensors: Vec<PathBuf>,
     /// Whether the owner lets reports leave: `stats.upload`, the environment and `DO_NOT_TRACK` taken together.
     pub upload: bool,
     /// Length of a report window in seconds.
@@ -365,6 +374,8 @@ pub struct CollectorStatus {
     pub window_closes: Option<u64>,
     /// How the PBX is, where it can be asked: a source of the type `ami`.
     pub pbx: Option<PbxStatus>,
+    /// How the machine is.
+    pub health: Option<HealthStatus>,
     /// What is wrong and what the owner can do, in words.
     pub troubles: Vec<String>,
 }

@@ -12,6 +12,7 @@ pub mod control;
 pub mod detect;
 pub mod figures;
 pub mod gate;
+pub mod health;
 pub mod import;
 pub mod ipc;
 pub mod link;

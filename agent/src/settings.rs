@@ -1,6 +1,7 @@
 //! The settings: one struct a section of `demarc.toml`, every value checked when it is read.
 
 pub mod edit;
+pub mod health;
 pub mod load;
 pub mod loopback;
 pub mod recordings;
@@ -37,6 +38,9 @@ pub struct Settings {
     /// Call statistics for the vendor.
     #[serde(default)]
     pub stats: Stats,
+    /// The machine's health.
+    #[serde(default)]
+    pub health: health::Health,
     /// Sessions of the vendor's support.
     #[serde(default)]
     pub support: Support,
@@ -197,6 +201,7 @@ impl Default for Settings {
             pbx: Pbx::default(),
             tunnel: Tunnel::default(),
             stats: Stats::default(),
+            health: health::Health::default(),
             support: Support::default(),
             recordings: Recordings::default(),
             web: Web::default(),

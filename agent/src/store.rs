@@ -12,6 +12,7 @@ mod error;
 mod feeds;
 mod files;
 mod gathered;
+mod health;
 mod history;
 mod ledger;
 mod live;
@@ -45,6 +46,7 @@ pub use self::{
     feeds::{Enlisted, FeedCounts},
     files::{Known, head_of},
     gathered::{Gathered, Gatherer},
+    health::{Figures as HealthFigures, HealthPoint},
     ledger::{RowLedger, SourceLedger},
     live::Peak,
     own_numbers::OwnNumberUse,

@@ -273,6 +273,9 @@ impl Supervisor {
                     self.collector.tell(message);
                 }
                 self.link.tell(ToLink::OutboxChanged);
+                if let Some(offset) = self.linked.as_ref().and_then(|link| link.clock_skew) {
+                    self.collector.tell(ToCollector::ClockOffset(offset));
+                }
             }
             FromCollector::Applied { generation } => process.applied = generation,
             FromCollector::OutboxChanged => {
@@ -321,7 +324,13 @@ impl Supervisor {
                 let message = self.relay.verdict(report, ToCollector::Refused { report, reason });
                 self.collector.tell(message);
             }
-            FromLink::Status(status) => self.linked = Some(*status),
+            FromLink::Status(status) => {
+                let before = self.linked.as_ref().and_then(|link| link.clock_skew);
+                if let Some(offset) = status.clock_skew.filter(|offset| Some(*offset) != before) {
+                    self.collector.tell(ToCollector::ClockOffset(offset));
+                }
+                self.linked = Some(*status);
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Debug, Write};
 
+use demarc_proto::health::{AlertKind, PbxState};
 use prometheus_client::{
     encoding::{EncodeLabelValue, LabelValueEncoder, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -20,6 +21,12 @@ pub struct Metrics {
     pub ended: ByResult<Ended>,
     /// Reports by what became of them.
     pub reports: ByResult<ReportResult>,
+    /// Health reports by what became of them.
+    pub health: ByResult<HealthResult>,
+    /// Connected sites by what is wrong there.
+    pub site_alerts: Family<[(&'static str, &'static str); 1], Gauge>,
+    /// Connected sites by whether their phone system answers.
+    pub site_pbx: Family<[(&'static str, &'static str); 1], Gauge>,
     /// Enrollments by what became of them.
     pub enrollments: ByResult<EnrollResult>,
     /// Certificates renewed.
@@ -124,6 +131,17 @@ pub enum ReportResult {
     Failed,
 }
 
+/// What became of a health report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HealthResult {
+    /// Stored.
+    Stored,
+    /// It is none, or breaks the rules.
+    Refused,
+    /// The database failed.
+    Failed,
+}
+
 /// What became of an enrollment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EnrollResult {
@@ -173,6 +191,9 @@ impl Metrics {
             handshakes: Family::default(),
             ended: Family::default(),
             reports: Family::default(),
+            health: Family::default(),
+            site_alerts: Family::default(),
+            site_pbx: Family::default(),
             enrollments: Family::default(),
             renewals: Counter::default(),
             support_streams: Gauge::default(),
@@ -187,6 +208,11 @@ impl Metrics {
         registry.register("handshakes", "Connections by how they began", metrics.handshakes.clone());
         registry.register("tunnels_ended", "Tunnels by how they ended", metrics.ended.clone());
         registry.register("reports", "Reports by what became of them", metrics.reports.clone());
+        registry.register("health_reports", "Health reports by what became of them", metrics.health.clone());
+        let sites = "Connected sites that sent a health report, by what is wrong there";
+        registry.register("site_alerts", sites, metrics.site_alerts.clone());
+        let sites = "Connected sites that sent a health report, by whether their phone system answers";
+        registry.register("site_pbx", sites, metrics.site_pbx.clone());
         registry.register("enrollments", "Enrollments by what became of them", metrics.enrollments.clone());
         registry.register("renewals", "Certificates renewed", metrics.renewals.clone());
         registry.register("message_bytes_in", "Bytes of messages from sites", metrics.bytes_in.clone());
@@ -215,6 +241,19 @@ impl Metrics {
     /// Counts a report.
     pub fn report(&self, result: ReportResult) {
         count(&self.reports, result);
+    }
+
+    /// Counts a health report.
+    pub fn health(&self, result: HealthResult) {
+        count(&self.health, result);
+    }
+
+    /// Adds that many connected sites with this phone system and these alerts.
+    pub fn site_state(&self, pbx: PbxState, alerts: &[AlertKind], sites: i64) {
+        self.site_pbx.get_or_create(&[("pbx", pbx.as_str())]).inc_by(sites);
+        for alert in alerts {
+            self.site_alerts.get_or_create(&[("alert", alert.as_str())]).inc_by(sites);
+        }
     }
 
     /// Counts an enrollment.

@@ -1,10 +1,12 @@
 //! The hub's database: sites, tokens, certificates, reports. SQLite today; the same SQL runs on PostgreSQL.
 
+mod health;
 mod presence;
 mod reports;
 mod sites;
 mod tokens;
 
+pub use health::StoredHealth;
 pub use presence::Presence;
 pub use reports::{Kept, StoredReport};
 pub use sites::SiteRow;

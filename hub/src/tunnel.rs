@@ -8,6 +8,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use demarc_proto::{
     CONTROL_PATH, PROTOCOL, ToAgent, ToHub, frame,
+    health::{HEALTH_HEADER, HEALTH_SCHEMA},
     message::{Hello, Noted, Welcome},
     support::{SESSION_PIECE, SESSION_WINDOW},
 };
@@ -23,6 +24,7 @@ use self::{
 };
 use crate::{
     clock,
+    health::{self, Vitals},
     hub::Hub,
     ingest,
     intake::Intake,
@@ -137,6 +139,7 @@ async fn answer_messages(
     if !expired {
         seat.reachable(streams);
     }
+    let mut vitals = Vitals::new(hub);
     loop {
         let received = line
             .during(seat, async {
@@ -159,7 +162,7 @@ async fn answer_messages(
         };
         hub.metrics.bytes_in.inc_by(payload.len() as u64);
         // What was received is answered, even when the word to stop came meanwhile.
-        let answer = Box::pin(line.during(seat, handle(seat, &payload, expired))).await??;
+        let answer = Box::pin(line.during(seat, handle(seat, &payload, expired, &mut vitals))).await??;
         let sent = Box::pin(line.during(seat, control.send(&answer))).await?.map_err(|fault| blame(seat, fault))?;
         hub.metrics.bytes_out.inc_by(sent);
     }
@@ -169,7 +172,9 @@ async fn answer_messages(
 async fn greet(seat: &Seat, line: &mut Line, streams: SendRequest<Bytes>) -> Result<Control, Ended> {
     let greeting = async {
         let uri = format!("https://{}{CONTROL_PATH}", site_dns_name(seat.site()));
-        let request = Request::builder().method(Method::POST).uri(uri).body(()).map_err(|_| Fault::Closed)?;
+        // Said here and not in the Welcome, of which older agents take no other form than theirs.
+        let request = Request::builder().method(Method::POST).uri(uri).header(HEALTH_HEADER, HEALTH_SCHEMA);
+        let request = request.body(()).map_err(|_| Fault::Closed)?;
         let mut streams = streams.ready().await.map_err(|_| Fault::Closed)?;
         let (response, send) = streams.send_request(request, false).map_err(|_| Fault::Closed)?;
         let response = response.await.map_err(|_| Fault::Closed)?;
@@ -211,7 +216,7 @@ fn note_hello(seat: &Seat, hello: &Hello) {
 }
 
 /// Does what one message asks for.
-async fn handle(seat: &Seat, payload: &[u8], expired: bool) -> Result<ToAgent, Ended> {
+async fn handle(seat: &Seat, payload: &[u8], expired: bool, vitals: &mut Vitals) -> Result<ToAgent, Ended> {
     // A site that sends too fast waits, and nobody else with it.
     tokio::time::sleep(seat.charge()).await;
     let (hub, site) = (seat.hub(), seat.site());
@@ -223,7 +228,7 @@ async fn handle(seat: &Seat, payload: &[u8], expired: bool) -> Result<ToAgent, E
         }
     };
     match message {
-        ToHub::Report(_) | ToHub::Grant(_) | ToHub::GrantEnded(_) if expired => {
+        ToHub::Report(_) | ToHub::Grant(_) | ToHub::GrantEnded(_) | ToHub::Health(_) if expired => {
             warn!(%site, "closing a tunnel: its certificate has ended, and it may only renew");
             Err(Ended::Expired)
         }
@@ -231,6 +236,7 @@ async fn handle(seat: &Seat, payload: &[u8], expired: bool) -> Result<ToAgent, E
             warn!(%site, %error, "a report could not be stored; the site keeps it");
             Ended::Store
         }),
+        ToHub::Health(_) => health::take(seat, payload, vitals).await,
         ToHub::Renew(request) => renew::renew(hub, site, &request).await.map_err(|error| {
             warn!(%site, %error, "closing a tunnel: no new certificate");
             if matches!(error, renew::RenewError::Store(_)) { Ended::Store } else { Ended::Garbage }

@@ -10,6 +10,7 @@ pub mod cell;
 pub mod check;
 pub mod enroll;
 pub mod frame;
+pub mod health;
 pub mod ids;
 pub mod message;
 pub mod receipt;
@@ -20,6 +21,7 @@ pub mod window;
 
 pub use cell::{Cell, Direction, Outcome};
 pub use check::ReportFault;
+pub use health::HealthReport;
 pub use ids::{ReportId, SiteId};
 pub use message::{ToAgent, ToHub};
 pub use receipt::Receipt;

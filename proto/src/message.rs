@@ -6,8 +6,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Receipt, ReportId, SiteId,
+    HealthReport, Receipt, ReportId, SiteId,
     bytes64::Bytes64,
+    health::HealthNoted,
     support::{GrantEnded, GrantId, GrantMessage},
 };
 
@@ -25,6 +26,8 @@ pub enum ToHub {
     Grant(GrantMessage),
     /// It may not any more.
     GrantEnded(GrantEnded),
+    /// How the machine is. Only to a hub that takes it: see [`crate::health::HEALTH_HEADER`].
+    Health(HealthReport),
 }
 
 /// What the hub says. Its JSON form is `{"type":"Welcome",…}`.
@@ -41,6 +44,8 @@ pub enum ToAgent {
     Certificate(Certificate),
     /// The answer to a grant and to its end: the hub knows.
     Noted(Noted),
+    /// The answer to a health report, and said to nobody else.
+    HealthNoted(HealthNoted),
 }
 
 /// Who speaks: versions only. It is the same at every connection until the program is upgraded.

@@ -13,6 +13,7 @@ mod escape;
 mod exactly_once;
 mod freepbx;
 mod fusionpbx;
+mod health;
 mod hostile_agent;
 mod hostile_hub;
 mod hostile_relay;

@@ -19,7 +19,20 @@ use demarc_tests::{
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// Every page of the navigation.
-const PAGES: &[&str] = &["/", "/calls", "/queues", "/sent", "/switches", "/support"];
+const PAGES: &[&str] = &[
+    "/",
+    "/calls",
+    "/queues",
+    "/callers",
+    "/numbers",
+    "/trunks",
+    "/completeness",
+    "/sent",
+    "/switches",
+    "/support",
+    "/health",
+    "/recordings",
+];
 
 /// A site with pages at a free port, and real calls.
 fn site(setup: &Setup) -> Site {

@@ -15,6 +15,7 @@ use demarc_proto::{
     bytes64::Bytes64,
     enroll::{EnrollRequest, EnrollResponse, Enrolled},
     frame::{self, MAX_TO_HUB},
+    health::HealthNoted,
     message::{Certificate, Noted, ReportMessage, Welcome},
     support::{Grant, SUPPORT_PATH},
     token::EnrollmentToken,
@@ -314,6 +315,7 @@ impl Shared {
                         let grant = Grant::from_body(&message.grant).ok()?.id;
                         (&Answer::Proper, ToAgent::Noted(Noted { grant }))
                     }
+                    ToHub::Health(report) => (&Answer::Proper, ToAgent::HealthNoted(HealthNoted { at: report.at })),
                     ToHub::GrantEnded(ended) => (&Answer::Proper, ToAgent::Noted(Noted { grant: ended.grant })),
                 };
                 match answer {

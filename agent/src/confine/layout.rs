@@ -12,6 +12,7 @@ mod trees;
 
 use super::{Access, Grant, Profile, Subject, canary, known, probe};
 use crate::{
+    health::gauge,
     settings::{Confinement, Listen, Settings, Source},
     state::StateDir,
 };
@@ -47,6 +48,8 @@ pub struct Ground {
     pub program: Vec<Grant>,
     /// One recording out of each tree that has any.
     pub recordings: Vec<PathBuf>,
+    /// What tells how the machine is.
+    pub gauges: Vec<PathBuf>,
     /// The config file.
     pub config: Option<PathBuf>,
     /// What must stay shut in trees of the system.
@@ -77,6 +80,7 @@ impl Ground {
             landlock: probe::landlock()?,
             program: program(),
             recordings: known::first_files(&settings.recordings.paths),
+            gauges: gauge::files(),
             config: Some(config.to_owned()),
             ..Self::default()
         };
@@ -104,6 +108,7 @@ pub fn supervisor(ground: &Ground, settings: &Settings, config: &Path) -> Profil
     grants.extend(devices());
     grants.extend(ZONES.iter().map(|path| Grant::new(path, Access::Read)));
     grants.extend(resolver(true));
+    grants.extend(ground.gauges.iter().map(|file| Grant::new(file, Access::Read)));
     grants.extend(session::supervisors(ground, settings));
     grants.extend(sockets(settings));
     for (file, what) in files_replaced_by_rename(settings, config) {
@@ -148,6 +153,8 @@ pub fn collector(ground: &Ground, settings: &Settings) -> Profile {
     let mut grants = vec![Grant::new(state.collector(), Access::Own), Grant::new(state.outbox(), Access::Own)];
     grants.extend(devices());
     grants.extend(ZONES.iter().map(|path| Grant::new(path, Access::Read)));
+    // How busy the machine is.
+    grants.extend(ground.gauges.iter().map(|file| Grant::new(file, Access::Read)));
     let mut gaps = Vec::new();
     for source in &settings.pbx.source {
         match source {

@@ -113,6 +113,8 @@ impl Control {
                 }
                 Ok(Heard::Refused(under_way.id, reason))
             }
+            // This agent sends no health report, so nothing is answered.
+            ToAgent::HealthNoted(_) => Err(Misbehaviour::NotAsked.into()),
             ToAgent::Certificate(_) if !self.certificate_asked => Err(Misbehaviour::CertificateNotAsked.into()),
             ToAgent::Certificate(certificate) => {
                 self.certificate_asked = false;

@@ -177,6 +177,24 @@ const STEPS: &[&str] = &[
     -- Rows that are one half of a channel inside the PBX, since this was begun.
     ALTER TABLE totals ADD COLUMN halves INTEGER NOT NULL DEFAULT 0;
 ",
+    "
+    -- How the machine was: rows a minute (step 60, kind 1) and rows a quarter of an hour (step 900) with the least (kind 0),
+    -- the mean (1) and the most (2) of each figure. Sizes are in mebibytes.
+    CREATE TABLE health (
+        step INTEGER NOT NULL, at INTEGER NOT NULL, kind INTEGER NOT NULL,
+        cpu INTEGER, load INTEGER, memory_total INTEGER, memory_used INTEGER, swap_used INTEGER,
+        state_total INTEGER, state_free INTEGER, recordings_total INTEGER, recordings_free INTEGER,
+        root_total INTEGER, root_free INTEGER, celsius INTEGER,
+        pbx INTEGER, registrations INTEGER, registered INTEGER, clock_offset INTEGER, quiet_seconds INTEGER,
+        PRIMARY KEY (step, at, kind)
+    ) WITHOUT ROWID;
+
+    -- What was, or is, wrong: closed words and numbers.
+    CREATE TABLE alert (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, since INTEGER NOT NULL, until INTEGER,
+        value INTEGER NOT NULL, UNIQUE (kind, since)
+    );
+",
 ];
 
 /// The version that this program writes.

@@ -110,7 +110,7 @@ impl Supervisor {
         self.upload = derive::upload(&self.loaded, self.do_not_track.as_deref());
         let site = self.site.as_ref().ok().and_then(Option::as_ref);
         let next = self.generation + 1;
-        let collector = derive::collector(&self.loaded, &self.upload, site, next);
+        let collector = derive::collector(&self.loaded, &self.upload, site, &self.ground.gauges, next);
         let link = derive::link(&self.loaded, &self.upload, site, from_environment, next);
         let unchanged = CollectorSettings { generation: self.generation, ..collector.clone() };
         let link_unchanged = match (&link, &self.link_settings) {

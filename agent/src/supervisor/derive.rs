@@ -1,6 +1,9 @@
 //! From the settings to what each role is told: pure functions of settings, environment and enrollment.
 
-use std::{ffi::OsStr, path::Path};
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     gate::consent::effective_upload,
@@ -32,13 +35,22 @@ pub fn upload(loaded: &Loaded, do_not_track: Option<&OsStr>) -> Upload {
 }
 
 /// What the collector is told.
-pub(super) fn collector(loaded: &Loaded, upload: &Upload, site: Option<&Site>, generation: u64) -> CollectorSettings {
+pub(super) fn collector(
+    loaded: &Loaded,
+    upload: &Upload,
+    site: Option<&Site>,
+    gauges: &[PathBuf],
+    generation: u64,
+) -> CollectorSettings {
     let settings = &loaded.settings;
     CollectorSettings {
         generation,
         state_dir: settings.state_dir.clone(),
         pbx: settings.pbx.clone(),
         quiet: settings.quiet(),
+        health: settings.health.clone(),
+        recordings: settings.recordings.paths.clone(),
+        sensors: gauges.iter().filter(|file| file.starts_with("/sys")).cloned().collect(),
         upload: upload.on,
         window_seconds: settings.stats.window.seconds(),
         floor: settings.stats.floor,

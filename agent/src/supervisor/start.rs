@@ -33,6 +33,7 @@ use crate::{
         layout::{self, Ground},
     },
     control::server::Bound,
+    health::gauge,
     ipc::{Confined, EXIT_NOT_CONFINED},
     memory,
     settings::{
@@ -83,6 +84,7 @@ pub fn run(config: &Path, loaded: Loaded) -> Result<ExitCode, RunError> {
     state.create()?;
     let _lock = Lock::take(&state)?;
     canary::plant(&state)?;
+    let _gauges = gauge::hold();
     let config = std::path::absolute(config)?;
     let home = home(&loaded, &state);
     let cgroups = home.iter().flat_map(Home::grants).collect();
@@ -163,7 +165,7 @@ fn supervisor(
     let site = derive::read_site(&state.site_file());
     let enrolled = site.as_ref().ok().and_then(Option::as_ref);
     let upload = derive::upload(&loaded, do_not_track.as_deref());
-    let collector_settings = derive::collector(&loaded, &upload, enrolled, 1);
+    let collector_settings = derive::collector(&loaded, &upload, enrolled, &ground.gauges, 1);
     let link_settings = derive::link(&loaded, &upload, enrolled, super::changes::from_environment, 1);
     if let Err(why) = &link_settings {
         tracing::info!("no tunnel: {why}");

@@ -4,6 +4,7 @@ mod callers;
 mod calls;
 mod completeness;
 pub(super) mod enter;
+mod health;
 mod metrics;
 mod numbers;
 mod overview;
@@ -32,6 +33,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/", get(overview::show))
         .merge(calls::router())
         .merge(queues::router())
+        .merge(health::router())
         .merge(recordings::router())
         .merge(callers::router())
         .merge(trunks::router())

@@ -1,4 +1,6 @@
-//! `demarc-hub show`: a site's reports, as figures or exactly as received.
+//! `demarc-hub show`: a site's health and reports, as figures or exactly as received.
+
+mod health;
 
 use anyhow::{Context, ensure};
 use demarc_proto::{
@@ -9,27 +11,39 @@ use demarc_proto::{
 use serde::Serialize;
 
 use super::{existing_store, moment, print, table};
-use crate::{config::Config, store::StoredReport};
+use crate::{
+    config::Config,
+    store::{StoredHealth, StoredReport},
+};
 
 pub(super) async fn run(config: &Config, site: &SiteId, json: bool) -> anyhow::Result<()> {
     let store = existing_store(config).await?;
     let known = store.knows(site).await?;
     let reports = store.reports(site).await?;
+    let healths = store.health(site).await?;
     store.close().await;
     ensure!(known, "there is no site {site}; `demarc-hub sites` lists those that there are");
-    let text = if json { as_json(site, &reports)? } else { as_table(site, &reports)? };
+    let text =
+        if json { as_json(site, &healths, &reports)? } else { health::words(&healths)? + &as_table(site, &reports)? };
     print(&text)?;
     Ok(())
 }
 
-/// The contract that scripts use: `{"site":…,"reports":[…]}`. The text is put together by hand, since a JSON library
+/// The contract that scripts use: `{"site":…,"health":[{"received":…,"report":{…}}],"reports":[…]}`. The text is put together by hand, since a JSON library
 /// would drop the padding, and then the bytes would not be those of the customer's ledger.
-fn as_json(site: &SiteId, stored: &[StoredReport]) -> anyhow::Result<String> {
+fn as_json(site: &SiteId, healths: &[StoredHealth], stored: &[StoredReport]) -> anyhow::Result<String> {
+    let mut health = Vec::new();
+    for one in healths {
+        health::read(one)?;
+        health.push(format!("{{\"received\":{},\"report\":{}}}", one.received, one.payload));
+    }
     for stored in stored {
         Report::from_body(&stored.body).context("a stored report is damaged")?;
     }
     let bodies: Vec<&str> = stored.iter().map(|stored| stored.body.as_str()).collect();
-    Ok(format!("{{\"site\":\"{site}\",\"reports\":[{}]}}\n", bodies.join(",")))
+    // It stands before the reports, and only where there is any.
+    let health = if health.is_empty() { String::new() } else { format!("\"health\":[{}],", health.join(",")) };
+    Ok(format!("{{\"site\":\"{site}\",{health}\"reports\":[{}]}}\n", bodies.join(",")))
 }
 
 fn as_table(site: &SiteId, stored: &[StoredReport]) -> anyhow::Result<String> {

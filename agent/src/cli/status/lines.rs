@@ -8,6 +8,7 @@ use super::{Files, Overview};
 use crate::{
     cli::recordings::table::remarks,
     control::{RoleStatus, Status, SupportStatus},
+    health,
     ipc::{PbxStatus, SourceStatus},
     recordings::{TreeStatus, size},
 };
@@ -89,6 +90,8 @@ fn daemon(screen: &mut Screen, status: &Status, overview: &Overview, clock: &Clo
         collected.sources.iter().for_each(|one| source(screen, one, clock));
         collected.pbx.iter().for_each(|one| pbx(screen, one, clock));
         screen.line("calls", format!("{} counted, {} rows in quarantine", collected.calls, collected.quarantined));
+        let health = collected.health.iter().flat_map(|health| health::lines(health, |at| clock.show(at)));
+        health.for_each(|line| screen.line("health", line));
         collected.troubles.iter().for_each(|trouble| screen.line("trouble", trouble));
     } else {
         screen.line("sources", "the collector has not said anything yet");
@@ -302,10 +305,12 @@ fn megabytes(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use demarc_proto::health::{AlertKind, Amount, DiskRole};
     use expect_test::expect;
 
     use super::*;
     use crate::{
+        health::{Alert, Disk, HealthStatus, Sample},
         ipc::{CollectorStatus, Confined, LinkStatus},
         pbx::ami::facts::{Registration, RegistrationName, RegistrationState},
         store::Peak,
@@ -377,6 +382,22 @@ mod tests {
                     ],
                     ..PbxStatus::default()
                 }),
+                health: Some(HealthStatus {
+                    sample: Sample {
+                        load_hundredths: [5, 4, 3],
+                        cpu_permille: Some(31),
+                        memory: Amount { total_mib: 7_822, used_mib: 1_200 },
+                        disks: vec![Disk {
+                            role: DiskRole::Root,
+                            path: "/".into(),
+                            total_mib: 60_000,
+                            free_mib: 1_800,
+                            full_in_days: Some(9),
+                        }],
+                        ..Sample::default()
+                    },
+                    alerts: vec![Alert { kind: AlertKind::DiskLow, since: 1_795_309_100, until: None, value: 3 }],
+                }),
                 troubles: Vec::new(),
             }),
             linked: Some(LinkStatus {
@@ -408,6 +429,9 @@ mod tests {
                         registration provider1: registered
                         registration provider2: REJECTED
             calls       700 counted, 2 rows in quarantine
+            health      load 0.05, processors 3.1 % busy, memory 1200 of 7822 MiB in use
+                        1800 of 60000 MiB free at /, full in 9 days if it goes on like this
+                        ALERT since 2026-11-22 00:58:20 UTC: a file system has 3 % free; make room there
             recordings  recordings in 1 place; 17 attempts to open what must stay shut were refused
             processes   supervisor process 10, 3.4 MB, Landlock 7, seccomp, 4 refused
                         collector  process 11, Landlock 7, seccomp, 5 refused

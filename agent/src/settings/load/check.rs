@@ -37,6 +37,9 @@ pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
             format!("{} is too low; allowed is a whole number, 2 or more", settings.stats.floor),
         );
     }
+    if let Some((key, problem)) = settings.health.fault() {
+        return fault(key, problem);
+    }
     if !(1..=demarc_proto::SCHEMA).contains(&settings.stats.schema) {
         let known = demarc_proto::SCHEMA;
         return fault("stats.schema", format!("this program knows the report schemas 1 to {known}"));
