@@ -183,10 +183,26 @@ fn integer(raw: &[u8]) -> Result<i64, MalformedReason> {
     for &byte in digits {
         let digit = byte.wrapping_sub(b'0');
         worst = worst.max(digit);
-        value = value * 10 + i64::from(digit);
+        // What is no digit may be worth more than nine; then the sum is not used.
+        value = value.wrapping_mul(10).wrapping_add(i64::from(digit));
     }
     if worst > 9 {
         return Err(MalformedReason::Number);
     }
     Ok(if negative { -value } else { value })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A finding of the fuzzer: the sum of what is no digit left 64 bits before it was seen that it is none.
+    #[test]
+    fn a_number_is_made_of_digits_that_fit() {
+        assert_eq!(integer(b"\"-12\""), Ok(-12));
+        assert_eq!(integer(b"999999999999999999"), Ok(999_999_999_999_999_999));
+        for nonsense in [&[b'/'; 18][..], &[0xff; 18], &[b'9'; 19], b"", b"-", b"1.5"] {
+            assert_eq!(integer(nonsense), Err(MalformedReason::Number), "{nonsense:?}");
+        }
+    }
 }
