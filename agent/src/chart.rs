@@ -5,6 +5,7 @@
 mod bars;
 mod curve;
 mod heat;
+mod outcomes;
 mod scale;
 mod trend;
 
@@ -14,6 +15,7 @@ pub(crate) use self::{
     bars::{Bars, Series},
     curve::{Curve, Stretch},
     heat::Heat,
+    outcomes::outcomes,
     scale::grouped,
     trend::{Point, Trend},
 };

@@ -8,6 +8,7 @@ mod erlang;
 mod period;
 mod share;
 mod trunks;
+pub(crate) mod words;
 
 pub use self::{
     agents::{AgentAdvice, LEVEL, agents_needed},

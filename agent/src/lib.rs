@@ -25,6 +25,7 @@ pub mod number;
 pub mod outbox;
 pub mod own_number_report;
 pub mod pbx;
+mod printed;
 pub mod private;
 pub mod queue_report;
 pub mod recordings;

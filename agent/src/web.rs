@@ -13,7 +13,6 @@ mod pages;
 pub mod password;
 mod reader;
 mod server;
-mod words;
 
 use std::{os::fd::OwnedFd, sync::Arc};
 

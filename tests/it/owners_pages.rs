@@ -1,6 +1,7 @@
 //! The owner's pages: what they show, what they change, and whom they turn away.
 
 use std::{
+    collections::BTreeSet,
     io::{Read, Write},
     net::TcpStream,
     time::{Duration, Instant},
@@ -324,12 +325,12 @@ fn the_network_gets_in_by_tls_and_password_alone() {
     let mut hash = site.command();
     hash.args(["web", "password"]).stdin(std::fs::File::open(site.path("password")).unwrap());
     let line = String::from_utf8(hash.output().unwrap().stdout).unwrap();
-    let section = format!(
-        "[web]\nhosts = [\"pbx.example.com\"]\ncertificate = {:?}\nkey = {:?}\n{line}",
+    let lines = format!(
+        "hosts = [\"pbx.example.com\"]\ncertificate = {:?}\nkey = {:?}\n{line}",
         site.path("web.pem"),
         site.path("web.key")
     );
-    site.write_config(&(site.read_config() + &section));
+    site.write_config(&site.read_config().replace("[web]\n", &format!("[web]\n{lines}")));
     site.start();
     let listen = site.status()["web"]["listen"].as_str().unwrap().to_owned();
     let port: u16 = listen.rsplit_once(':').unwrap().1.parse().unwrap();
@@ -392,4 +393,40 @@ fn figures_for_monitoring_are_those_of_the_report() {
         let base = name.strip_suffix("_total").or(name.strip_suffix("_info")).unwrap_or(name);
         assert!(helped(base), "{line}");
     }
+}
+
+/// The dashboard and the document are about these figures, and the document tells of all of them.
+#[test]
+fn dashboard_and_document_name_the_figures_that_there_are() {
+    let (site, _) = with_calls();
+    let text = Pages::at(link(&site).0).get("/metrics").body;
+    let there: BTreeSet<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    // Those that only a phone system which can be asked has, or a tunnel that is up.
+    let further = [
+        "demarc_pbx_up",
+        "demarc_pbx_start_timestamp_seconds",
+        "demarc_active_calls",
+        "demarc_peak_calls_today",
+        "demarc_trunk_registered",
+        "demarc_tunnel_certificate_expiry_timestamp_seconds",
+    ];
+    let known: BTreeSet<&str> = there.iter().copied().chain(further).collect();
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let named = |file: &str| -> BTreeSet<String> {
+        let text = std::fs::read_to_string(root.join(file)).unwrap();
+        let words = text.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'));
+        let names = words.filter(|word| word.starts_with("demarc_"));
+        names.map(|name| name.trim_end_matches("_total").trim_end_matches("_info").to_owned()).collect()
+    };
+    let document = named("docs/metrics.md");
+    for name in &there {
+        assert!(document.contains(*name), "docs/metrics.md does not tell of {name}");
+    }
+    for name in document.iter().chain(&named("deploy/grafana/demarc.json")) {
+        assert!(known.contains(name.as_str()), "there is no {name}");
+    }
+    let dashboard: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(root.join("deploy/grafana/demarc.json")).unwrap()).unwrap();
+    assert!(dashboard["panels"].as_array().is_some_and(|panels| panels.len() > 5), "{dashboard}");
 }

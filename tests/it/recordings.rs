@@ -426,7 +426,7 @@ fn the_page_shows_what_would_go_and_removes_it_when_that_is_meant() {
         let place = answer.header("location").unwrap().to_owned();
         wait::until(LIMIT, wanted, || Some(pages.get(&place).body).filter(|page| page.contains(wanted)))
     };
-    let shown = result(pages.post("/recordings/look", "/recordings", "days=90"), "would go");
+    let shown = result(pages.post("/recordings/look", "/recordings", "days=90"), "and would go");
     assert!(shown.contains(&format!("{} files", due(400))) && shown.contains("in-0151"), "{shown}");
     assert_eq!(count(&directories), before, "looking removes nothing");
     for nonsense in ["days=", "days=-1", "days=x", "days=99999999999999999999"] {

@@ -201,8 +201,6 @@ impl Site {
         for name in ["DO_NOT_TRACK", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "NO_PROXY", "no_proxy"] {
             command.env_remove(name);
         }
-        // Many daemons run at a time, and only one of them could have the usual port.
-        command.env("DEMARC__WEB__LISTEN", "off");
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }

@@ -1,15 +1,22 @@
 //! `demarc report`: the local call report.
 
-use std::io::{self, Write};
+use std::{
+    fs::File,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, bail};
 use clap::{Args, error::ErrorKind};
+use jiff::{ToSpan, civil::Date};
 
 use crate::{
     call::QUARTER,
+    figures::Period,
     local_report::{Dimension, LocalReport, Query, ReportZone},
     missed_report::{MissedQuery, MissedReport},
     number::Shown,
+    printed::Printed,
     queue_report::QueueReport,
     settings::Settings,
     state::StateDir,
@@ -43,6 +50,9 @@ pub struct ReportArgs {
     /// With --missed: prints the numbers of callers whole, not without their last four digits.
     #[arg(long, requires = "missed")]
     whole_numbers: bool,
+    /// Writes a report for paper into this file instead: whole days of the wall clock, by default the last week that is over.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["by", "csv", "json", "queues", "missed"])]
+    html: Option<PathBuf>,
     /// Prints JSON for scripts.
     #[arg(long, conflicts_with = "csv")]
     json: bool,
@@ -60,6 +70,9 @@ pub struct ReportArgs {
 /// # Errors
 /// When an argument is not understood, or the store cannot be read.
 pub fn run(args: &ReportArgs, settings: &Settings) -> anyhow::Result<()> {
+    if let Some(file) = &args.html {
+        return printed(args, file, settings);
+    }
     let query = match query(args) {
         Ok(query) => query,
         Err(error) => clap::Error::raw(ErrorKind::ValueValidation, format!("{error}\n")).exit(),
@@ -79,6 +92,36 @@ pub fn run(args: &ReportArgs, settings: &Settings) -> anyhow::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.context("cannot write the report"),
     }
+}
+
+/// Writes the report for paper.
+fn printed(args: &ReportArgs, path: &Path, settings: &Settings) -> anyhow::Result<()> {
+    let (period, zone) = match days(args) {
+        Ok(both) => both,
+        Err(error) => clap::Error::raw(ErrorKind::ValueValidation, format!("{error:#}\n")).exit(),
+    };
+    // Whoever may write there opens it; what follows may not.
+    let mut file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+    super::confine_command(settings)?;
+    let store = Store::open_existing(&StateDir::new(&settings.state_dir))?.context("no call was counted yet")?;
+    let text = Printed::read(&store, period, &zone)?.file();
+    file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
+    println!("{}: the calls of {} to {}.", path.display(), period.first(), period.last());
+    Ok(())
+}
+
+/// The days of the report for paper: from the first to before the other one.
+fn days(args: &ReportArgs) -> anyhow::Result<(Period, ReportZone)> {
+    let zone = args.timezone.as_deref().map_or_else(|| Ok(ReportZone::local()), ReportZone::named)?;
+    let day = |text: &str| text.parse::<Date>().context("--html counts whole days: write 2026-11-22");
+    let today = zone.rules.to_datetime(jiff::Timestamp::now()).date();
+    let period = match (&args.from, &args.to) {
+        (None, None) => Period::last_week(today),
+        (Some(from), None) => Period::new(day(from)?, today)?,
+        (None, Some(_)) => bail!("--html needs --from beside --to"),
+        (Some(from), Some(to)) => Period::new(day(from)?, day(to)?.saturating_sub(1.day()))?,
+    };
+    Ok((period, zone))
 }
 
 fn calls(args: &ReportArgs, query: &Query, store: Option<&Store>) -> anyhow::Result<String> {

@@ -58,6 +58,12 @@ impl Period {
         Self { from: first, to: last.saturating_add(1.day()) }
     }
 
+    /// The last week that is over, from Monday to Sunday.
+    pub fn last_week(today: Date) -> Self {
+        let monday = today.saturating_sub(i64::from(today.weekday().to_monday_zero_offset()).days());
+        Self::until(monday.saturating_sub(1.day()), 7)
+    }
+
     /// The first day.
     pub fn first(self) -> Date {
         self.from
@@ -117,6 +123,15 @@ mod tests {
         assert_eq!(week.before().after(), week);
         assert_eq!(week.each_day().count(), 7);
         assert_eq!(Period::until(week.last(), 7), week);
+    }
+
+    #[test]
+    fn the_last_week_is_one_that_is_over() {
+        for (today, first) in [("2026-11-26", "2026-11-16"), ("2026-11-23", "2026-11-16"), ("2026-11-22", "2026-11-09")]
+        {
+            let week = Period::last_week(today.parse().unwrap());
+            assert_eq!((week.first().to_string().as_str(), week.days()), (first, 7), "{today}");
+        }
     }
 
     #[test]

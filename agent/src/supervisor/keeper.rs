@@ -68,6 +68,11 @@ struct AtWork {
 }
 
 impl Keeper {
+    /// The process that does a job, while one does.
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.at_work.as_ref().map(|at_work| at_work.process.pid)
+    }
+
     pub(super) fn new(events: mpsc::Sender<(u64, Event<FromKeeper>)>, settings: &Settings, now: Instant) -> Self {
         Self {
             events,

@@ -12,6 +12,7 @@ use super::guard::Visitor;
 const PAGES: &[(&str, &str)] = &[
     ("/", "Overview"),
     ("/calls", "Calls"),
+    ("/report", "Report"),
     ("/queues", "Queues"),
     ("/callers", "Callers"),
     ("/trunks", "Trunks"),

@@ -11,6 +11,7 @@ mod overview;
 mod period;
 mod queues;
 mod recordings;
+mod report;
 mod sent;
 mod strip;
 mod support;
@@ -35,6 +36,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .merge(queues::router())
         .merge(health::router())
         .merge(recordings::router())
+        .merge(report::router())
         .merge(callers::router())
         .merge(trunks::router())
         .merge(numbers::router())

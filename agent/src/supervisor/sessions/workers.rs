@@ -273,7 +273,8 @@ impl Supervisor {
     /// Ends what a session left behind whose worker was killed before it could do that itself: it has become our child.
     pub(super) fn end_strays(&self) {
         let workers = self.sessions.running.iter().filter_map(|running| Some(running.worker()?.process.pid));
-        let roles = [self.collector.status().pid, self.link.status().pid];
+        let roles =
+            [self.collector.status().pid, self.link.status().pid, self.web.slot.status().pid, self.keeper.pid()];
         let known: Vec<u32> = workers.chain(roles.into_iter().flatten()).collect();
         processes::end_all_but(&known);
         processes::bury_all_but(&known);

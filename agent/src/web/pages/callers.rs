@@ -13,19 +13,13 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::trouble;
+use crate::figures::words::{count, minutes, rough};
 use crate::{
     local_report::printable,
     missed_report::{MissedQuery, MissedReport, why},
     number::Shown,
     store::MissedCall,
-    web::{
-        app::App,
-        form::Sent,
-        guard::Visitor,
-        layout,
-        reader::NoFigures,
-        words::{count, minutes, rough},
-    },
+    web::{app::App, form::Sent, guard::Visitor, layout, reader::NoFigures},
 };
 
 /// Calls that the page lists; the export has all.

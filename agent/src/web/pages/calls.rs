@@ -15,16 +15,12 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::{period, period::Asked, trouble};
+use crate::figures::words::{average, change, count, minutes, percent};
 use crate::{
-    chart::{self, Bars, Series, grouped},
+    chart::{self, Bars, grouped, outcomes as series},
     figures::{Amounts, CallFigures, Hour, Period},
     local_report::{self, Dimension},
-    web::{
-        app::App,
-        guard::Visitor,
-        layout,
-        words::{average, change, minutes, percent},
-    },
+    web::{app::App, guard::Visitor, layout},
 };
 
 /// Parties that a table on the page names; the export has all.
@@ -35,22 +31,6 @@ pub(super) fn router() -> Router<Arc<App>> {
         .route("/calls", get(show))
         .route("/calls.csv", get(|app, query| export(app, query, true)))
         .route("/calls.json", get(|app, query| export(app, query, false)))
-}
-
-/// The parts of a bar, from the bottom up: outcomes as a person who called would tell them.
-pub(super) fn series<'a>(places: impl Iterator<Item = &'a Amounts> + Clone) -> Vec<Series> {
-    let part = |name, class, outcomes: &[Outcome]| Series {
-        name,
-        class,
-        values: places.clone().map(|amounts| outcomes.iter().map(|outcome| amounts.ended(*outcome)).sum()).collect(),
-    };
-    vec![
-        part("answered", "answered", &[Outcome::Answered]),
-        part("voicemail", "voicemail", &[Outcome::Voicemail]),
-        part("menu or announcement", "system", &[Outcome::System]),
-        part("nobody answered", "missed", &[Outcome::Abandoned, Outcome::NoAnswer]),
-        part("busy or failed", "failed", &[Outcome::Busy, Outcome::Failed]),
-    ]
 }
 
 async fn show(
@@ -120,7 +100,7 @@ fn volume(figures: &CallFigures, period: Period) -> Markup {
     let most = amounts.iter().map(Amounts::total).enumerate().max_by_key(|(place, calls)| (*calls, usize::MAX - place));
     let takeaway = match most {
         Some((place, calls)) if calls > 0 => {
-            format!("The busiest {heading} was {}: {}.", places[place], super::super::words::count(calls, "call"))
+            format!("The busiest {heading} was {}: {}.", places[place], count(calls, "call"))
         }
         _ => "No call ended in this period.".to_owned(),
     };

@@ -15,13 +15,14 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use crate::figures::words::rough;
 use crate::{
     chart::{self, Curve, Stretch},
     control::Status,
     health::{self, Alert},
     local_report::ReportZone,
     store::{HealthFigures, HealthPoint},
-    web::{app::App, guard::Visitor, layout, words::rough},
+    web::{app::App, guard::Visitor, layout},
 };
 
 /// Stretches of a chart.

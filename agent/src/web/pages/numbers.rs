@@ -6,16 +6,12 @@ use axum::{Extension, Router, extract::State, response::Response, routing::get};
 use jiff::Timestamp;
 use maud::{Markup, html};
 
+use crate::figures::words::{count, rough};
 use crate::{
     local_report::printable,
     own_number_report::{DEAD_AFTER_DAYS, OwnNumberReport},
     private::OwnNumber,
-    web::{
-        app::App,
-        guard::Visitor,
-        layout,
-        words::{count, rough},
-    },
+    web::{app::App, guard::Visitor, layout},
 };
 
 /// Numbers that a table on the page has.

@@ -8,17 +8,12 @@ use jiff::{ToSpan, civil::Date};
 use maud::{Markup, html};
 
 use super::period;
+use crate::figures::words::{count, percent};
 use crate::{
     chart::{self, Bars, Heat, Point, Trend},
     figures::{Amounts, CallFigures, Hour, Period, Share},
     local_report::ReportZone,
-    web::{
-        app::App,
-        guard::Visitor,
-        layout,
-        pages::calls::series,
-        words::{count, percent},
-    },
+    web::{app::App, guard::Visitor, layout},
 };
 
 /// The days that the page looks back on: 13 weeks.
@@ -118,8 +113,12 @@ fn hours(day: Date, figures: &CallFigures) -> Markup {
         calls => format!("Most calls ended between {busiest}:00 and {}:00: {calls}.", busiest + 1),
     };
     let places = (0..24).map(|hour| hour.to_string()).collect();
-    let bars =
-        Bars { label: "Calls by hour of the day and outcome", heading: "hour", places, series: series(hours.iter()) };
+    let bars = Bars {
+        label: "Calls by hour of the day and outcome",
+        heading: "hour",
+        places,
+        series: chart::outcomes(hours.iter()),
+    };
     html! { h2 { "By hour" } (chart::figure(&takeaway, &bars.svg(), &bars.table())) }
 }
 

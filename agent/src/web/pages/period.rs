@@ -16,10 +16,15 @@ pub(super) struct Asked {
 }
 
 impl Asked {
+    /// Whether no period is asked for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.from.is_empty() && self.to.is_empty()
+    }
+
     /// The period, or as many days until today where none is asked for. A period that is not understood is said in words.
     pub(super) fn period(&self, zone: &ReportZone, days: i32) -> (Period, Option<String>) {
         let usual = Period::until(today(zone), days);
-        if self.from.is_empty() && self.to.is_empty() {
+        if self.is_empty() {
             return (usual, None);
         }
         match Period::parse(&self.from, &self.to) {

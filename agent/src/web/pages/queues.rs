@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::{period, period::Asked, trouble};
+use crate::figures::words::{average, percent};
 use crate::{
     call::QUARTER,
     chart::{self, Bars, Series},
@@ -23,13 +24,7 @@ use crate::{
     private::Queue,
     queue_report::{FORMULA_VERSION, QueueReport, Ratio},
     store::{QueueFigures, QueueShare, SHORT},
-    web::{
-        app::App,
-        guard::Visitor,
-        layout,
-        reader::NoFigures,
-        words::{average, percent},
-    },
+    web::{app::App, guard::Visitor, layout, reader::NoFigures},
 };
 
 pub(super) fn router() -> Router<Arc<App>> {

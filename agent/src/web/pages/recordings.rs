@@ -13,6 +13,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::trouble;
+use crate::figures::words::{count, rough};
 use crate::{
     chart::{self, Bars, Series, grouped},
     control::{Answer, Request},
@@ -23,13 +24,7 @@ use crate::{
         size,
     },
     state::StateDir,
-    web::{
-        app::App,
-        form::Sent,
-        guard::Visitor,
-        layout,
-        words::{count, rough},
-    },
+    web::{app::App, form::Sent, guard::Visitor, layout},
 };
 
 /// Names that a dry run lists on the page.

@@ -14,6 +14,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::trouble;
+use crate::figures::words::count;
 use crate::{
     gate::{
         entry::{About, Entry, Kind},
@@ -22,7 +23,7 @@ use crate::{
     },
     next_report::NextReport,
     state::{Site, StateDir},
-    web::{app::App, guard::Visitor, layout, words::count},
+    web::{app::App, guard::Visitor, layout},
 };
 
 /// Entries on one page.

@@ -6,8 +6,8 @@ use maud::{Markup, html};
 
 use crate::{
     control::Status,
+    figures::words::{count, rough},
     pbx::ami::facts::RegistrationState,
-    web::words::{count, rough},
 };
 
 /// How everything is, in a few words each, and what is wrong.

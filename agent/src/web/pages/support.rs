@@ -14,6 +14,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::trouble;
+use crate::figures::words::rough;
 use crate::{
     control::{Answer, Request, SupportStatus},
     ipc::web::{Question, Reply},
@@ -24,7 +25,7 @@ use crate::{
         past::{self, Past},
         plain::plain,
     },
-    web::{app::App, form::Sent, guard::Visitor, layout, words::rough},
+    web::{app::App, form::Sent, guard::Visitor, layout},
 };
 
 /// The most of a recording that a page shows, from its end.

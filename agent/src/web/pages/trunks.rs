@@ -13,18 +13,14 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::{period, period::Asked};
+use crate::figures::words::{average, percent};
 use crate::{
     chart::grouped,
     control::Status,
     figures::{Change, LEAST_DAYS, Share, TrunkFigures, changes_at, trunk_figures},
     local_report::{ReportZone, printable},
     private::Trunk,
-    web::{
-        app::App,
-        guard::Visitor,
-        layout,
-        words::{average, percent},
-    },
+    web::{app::App, guard::Visitor, layout},
 };
 
 pub(super) fn router() -> Router<Arc<App>> {

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use crate::{
+    figures::words::minutes,
     figures::{AgentAdvice, LEVEL},
     local_report::printable,
     private::Queue,
-    web::words::minutes,
 };
 
 /// A table of the queues with enough callers; nothing where there are none.

@@ -1,9 +1,10 @@
 //! Figures in words, the same on every page.
 
-use crate::{chart::grouped, figures::Share};
+use super::Share;
+use crate::chart::grouped;
 
 /// A share in percent, with the number that it rests on.
-pub(super) fn percent(share: Share) -> String {
+pub(crate) fn percent(share: Share) -> String {
     match share.value() {
         Some(value) => format!("{:.1}\u{a0}% of {}", value * 100.0, grouped(share.n)),
         None => "none".to_owned(),
@@ -11,7 +12,7 @@ pub(super) fn percent(share: Share) -> String {
 }
 
 /// An average of seconds, as minutes and seconds, with the number that it rests on.
-pub(super) fn average(share: Share) -> String {
+pub(crate) fn average(share: Share) -> String {
     match share.value() {
         Some(value) => format!("{} ({})", minutes(value.round() as i64), grouped(share.n)),
         None => "none".to_owned(),
@@ -19,13 +20,13 @@ pub(super) fn average(share: Share) -> String {
 }
 
 /// Seconds as minutes and seconds, or hours, minutes and seconds.
-pub(super) fn minutes(seconds: i64) -> String {
+pub(crate) fn minutes(seconds: i64) -> String {
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if hours > 0 { format!("{}:{minutes:02}:{seconds:02}", grouped(hours)) } else { format!("{minutes}:{seconds:02}") }
 }
 
 /// A length of time in its largest unit.
-pub(super) fn rough(seconds: u64) -> String {
+pub(crate) fn rough(seconds: u64) -> String {
     let (number, unit) = match seconds {
         0..60 => (seconds, "second"),
         60..3600 => (seconds / 60, "minute"),
@@ -36,12 +37,12 @@ pub(super) fn rough(seconds: u64) -> String {
 }
 
 /// A number with its noun.
-pub(super) fn count(number: i64, noun: &str) -> String {
+pub(crate) fn count(number: i64, noun: &str) -> String {
     format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
 /// The change from one number to another.
-pub(super) fn change(before: i64, now: i64) -> String {
+pub(crate) fn change(before: i64, now: i64) -> String {
     if before <= 0 {
         return "-".to_owned();
     }
