@@ -18,7 +18,7 @@ pub(crate) fn grouped(number: i64) -> String {
         text.push('\u{2212}');
     }
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             text.push('\u{202f}');
         }
         text.push(digit);

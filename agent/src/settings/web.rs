@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Secret;
 
 /// The owner's own pages.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Web {
     /// Where browsers find them.
@@ -76,12 +76,6 @@ impl From<Listen> for String {
 impl Default for Listen {
     fn default() -> Self {
         Self::Address(SocketAddr::from(([127, 0, 0, 1], 8427)))
-    }
-}
-
-impl Default for Web {
-    fn default() -> Self {
-        Self { listen: Listen::default(), hosts: Vec::new(), certificate: None, key: None, password: None }
     }
 }
 

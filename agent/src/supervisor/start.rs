@@ -93,8 +93,8 @@ pub fn run(config: &Path, loaded: Loaded) -> Result<ExitCode, RunError> {
     let bound =
         Bound::bind(&socket).map_err(|source| RunError::Socket { path: socket.display().to_string(), source })?;
     let listener = Listener::bind(&loaded.settings.web.listen);
-    let (profile, confined) = confine(&ground, &loaded, &config)?;
-    for warning in load::warnings(&loaded.settings).iter().chain(&confined.gaps) {
+    let confinement = confine(&ground, &loaded, &config)?;
+    for warning in load::warnings(&loaded.settings).iter().chain(&confinement.1.gaps) {
         tracing::warn!("{warning}");
     }
     // What a session leaves behind becomes a child of this process, which ends it.
@@ -102,7 +102,7 @@ pub fn run(config: &Path, loaded: Loaded) -> Result<ExitCode, RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ending = runtime.block_on(async {
         tokio::spawn(memory::stay_small());
-        let (supervisor, inbox) = supervisor(config, state, ground, profile, confined, loaded, home.clone(), listener);
+        let (supervisor, inbox) = supervisor(config, state, ground, confinement, loaded, home.clone(), listener);
         main_loop(supervisor, inbox, bound).await
     })?;
     home.iter().for_each(Home::leave);
@@ -150,8 +150,7 @@ fn supervisor(
     config: std::path::PathBuf,
     state: StateDir,
     ground: Ground,
-    profile: Profile,
-    confined: Confined,
+    (profile, confined): (Profile, Confined),
     loaded: Loaded,
     home: Result<Home, String>,
     listener: Result<Listener, String>,
