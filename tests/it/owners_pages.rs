@@ -9,6 +9,7 @@ use std::{
 
 use data_encoding::BASE64;
 use demarc_tests::{
+    browser,
     cdr::{Caller, Layout},
     data,
     oracle::{Oracle, printed},
@@ -429,4 +430,26 @@ fn dashboard_and_document_name_the_figures_that_there_are() {
     let dashboard: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(root.join("deploy/grafana/demarc.json")).unwrap()).unwrap();
     assert!(dashboard["panels"].as_array().is_some_and(|panels| panels.len() > 5), "{dashboard}");
+}
+
+#[test]
+fn the_report_for_paper_is_one_sheet_that_loads_nothing() {
+    let (site, oracle) = with_calls();
+    let file = site.path("week.html");
+    let days = ["--from", "2026-11-17", "--to", "2026-11-24", "--timezone", "UTC"];
+    site.run(&[&["report", "--html", file.to_str().unwrap()], &days[..]].concat()).ok();
+    let text = std::fs::read_to_string(&file).unwrap();
+    for word in ["src=", "href=", "url(", "@import", "<script", "http:"] {
+        assert!(!text.contains(word), "{word}: {text}");
+    }
+    let inbound: u64 = oracle.table("direction").iter().find(|(words, _)| words[0].1 == "inbound").unwrap().1.calls;
+    assert!(text.contains(&format!("{inbound} calls came in")), "{text}");
+    assert_eq!(browser::sheets(&format!("file://{}", file.display())), 1);
+    let page = Pages::enter(&site).get("/report?from=2026-11-17&to=2026-11-23").body;
+    assert!(page.contains(&format!("{inbound} calls came in")), "{page}");
+    for nonsense in [&["--to", "2026-11-24"][..], &["--from", "today"], &["--from", "2026-11-24", "--to", "2026-11-20"]]
+    {
+        let refused = site.run(&[&["report", "--html", file.to_str().unwrap()], nonsense].concat());
+        assert_eq!(refused.code, Some(2), "{nonsense:?}: {}", refused.stderr);
+    }
 }

@@ -30,12 +30,26 @@ const FLAGS: &[&str] = &[
 /// Opens a page and gives what became of it, as HTML, once its scripts have run. Fetches the browser where that was not
 /// done before: a missing part is a failure, not a reason to skip.
 pub fn dom(url: &str) -> String {
+    run(&["--dump-dom", url])
+}
+
+/// Prints a page, or a file, as PDF, and says on how many sheets.
+pub fn sheets(url: &str) -> usize {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("printed.pdf");
+    run(&["--no-pdf-header-footer", &format!("--print-to-pdf={}", file.display()), url]);
+    let printed = std::fs::read(file).unwrap();
+    let mark = b"/Type /Page\n";
+    printed.windows(mark.len()).filter(|bytes| bytes == mark).count()
+}
+
+fn run(arguments: &[&str]) -> String {
     static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/lab/chromium");
         PathBuf::from(process::run(Command::new(script).arg("fetch"), Duration::from_secs(600)).ok().trim())
     });
     let profile = tempfile::Builder::new().prefix("demarc-browser-").tempdir().unwrap();
     let mut browser = Command::new(&*PROGRAM);
-    browser.args(FLAGS).arg(format!("--user-data-dir={}", profile.path().display())).args(["--dump-dom", url]);
+    browser.args(FLAGS).arg(format!("--user-data-dir={}", profile.path().display())).args(arguments);
     process::run(&mut browser, PATIENCE).ok()
 }

@@ -113,7 +113,7 @@ fn chooser(visitor: &Visitor, wanted: &Wanted, shown: Shown) -> Markup {
 fn list(report: &MissedReport) -> Markup {
     let left = report.calls.len().saturating_sub(MOST_CALLS);
     html! {
-        div.scroll { table {
+        div.scroll tabindex="0" role="group" aria-label="Table" { table {
             thead { tr {
                 th.text scope="col" { "called at" } th.text scope="col" { "number" } th.text scope="col" { "dialled" }
                 th.text scope="col" { "queue or trunk" } th scope="col" { "held on" } th.text scope="col" { "why" }

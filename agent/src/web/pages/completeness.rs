@@ -51,9 +51,9 @@ fn whole(ledger: &RowLedger) -> Markup {
         ("not understood", ledger.unclassified, "kept, the newest thousand: demarc status says why"),
     ];
     html! {
-        div.scroll { table {
+        div.scroll tabindex="0" role="group" aria-label="Table" { table {
             caption { "All rows, by what became of them" }
-            thead { tr { th.text scope="col" { "row" } th scope="col" { "how many" } th.text scope="col" { "" } } }
+            thead { tr { th.text scope="col" { "row" } th scope="col" { "how many" } th.text scope="col" { "what that means" } } }
             tbody {
                 @for (name, count, words) in lines {
                     tr { th scope="row" { (name) } td { (number(count)) } td.text { (words) } }
@@ -67,7 +67,7 @@ fn whole(ledger: &RowLedger) -> Markup {
 fn sources(ledger: &RowLedger) -> Markup {
     let elsewhere = ledger.elsewhere();
     html! {
-        div.scroll { table {
+        div.scroll tabindex="0" role="group" aria-label="Table" { table {
             caption { "Rows by source: read = by its word + told by another + from before + waiting" }
             thead { tr {
                 th.text scope="col" { "source" }

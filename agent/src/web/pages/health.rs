@@ -125,7 +125,11 @@ const LINES: [Line; 6] = [
     Line { title: "Free for demarc", unit: "GiB", of: |figures| figures.state_free.map(|free| free / 1024) },
     Line { title: "Free for recordings", unit: "GiB", of: |figures| figures.recordings_free.map(|free| free / 1024) },
     Line { title: "Temperature", unit: "°C", of: |figures| figures.celsius },
-    Line { title: "Registrations that stand", unit: "registrations", of: |figures| figures.registered },
+    Line {
+        title: "Registrations that stand",
+        unit: "registrations",
+        of: |figures| figures.registrations.filter(|all| *all > 0).and(figures.registered),
+    },
 ];
 
 fn charts(points: &[HealthPoint], days: u64, zone: &ReportZone) -> Markup {

@@ -36,7 +36,7 @@ fn numbers(app: &App, report: &OwnNumberReport) -> Markup {
         html! {
             @if !numbers.is_empty() {
                 h2 { (heading) }
-                div.scroll { table {
+                div.scroll tabindex="0" role="group" aria-label="Table" { table {
                     thead { tr { th.text scope="col" { "number" } th.text scope="col" { "last call" } th scope="col" { "ago" } } }
                     tbody { @for (number, last) in numbers.iter().take(MOST_NUMBERS) { tr {
                         th scope="row" { (printable(number.expose())) }

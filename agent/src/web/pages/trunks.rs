@@ -77,7 +77,7 @@ fn with_interval(share: Share) -> String {
 
 fn carried(trunks: &BTreeMap<Trunk, TrunkFigures>) -> Markup {
     html! {
-        div.scroll { table {
+        div.scroll tabindex="0" role="group" aria-label="Table" { table {
             caption { "What each trunk carried; in brackets the interval in which a share lies with 95\u{a0}% confidence (Wilson)" }
             thead { tr {
                 th.text scope="col" { "trunk" }
@@ -97,7 +97,7 @@ fn carried(trunks: &BTreeMap<Trunk, TrunkFigures>) -> Markup {
 fn lines(trunks: &BTreeMap<Trunk, TrunkFigures>) -> Markup {
     html! {
         h2 { "Lines needed" }
-        div.scroll { table {
+        div.scroll tabindex="0" role="group" aria-label="Table" { table {
             caption { "So that 1\u{a0}% of calls find all lines busy in the mean busy hour, and 7\u{a0}% on the five busiest days, at most" }
             thead { tr {
                 th.text scope="col" { "trunk" }
@@ -129,7 +129,7 @@ fn changed(what: &str, moment: i64, changes: &BTreeMap<Trunk, Change>, zone: &Re
         @if changes.is_empty() {
             p { "Too few outbound calls before or after it to compare: 30 on each side, on one trunk." }
         } @else {
-            div.scroll { table {
+            div.scroll tabindex="0" role="group" aria-label="Table" { table {
                 caption { "Answered, of the outbound calls (ABR), for as long before as after, seven days at most" }
                 thead { tr {
                     th.text scope="col" { "trunk" }

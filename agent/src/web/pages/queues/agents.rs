@@ -16,7 +16,7 @@ pub(super) fn needed(agents: &BTreeMap<Queue, AgentAdvice>) -> Markup {
     html! {
         @if !agents.is_empty() {
             h2 { "Agents needed" }
-            div.scroll { table {
+            div.scroll tabindex="0" role="group" aria-label="Table" { table {
                 caption { "In the busiest hour of the day, so that " (LEVEL * 100.0) "\u{a0}% are answered in time" }
                 thead { tr {
                     th.text scope="col" { "queue" }
