@@ -22,7 +22,8 @@ fn setup() -> Setup {
 fn enter(browser: &Driven, site: &Site) -> String {
     let url = link(site);
     browser.go(&url);
-    assert!(browser.source().contains("Log out"), "{}", browser.source());
+    // A page may be shown before the last of it has come.
+    wait::until_true(LIMIT, "the page behind the link", || browser.source().contains("Log out"));
     url.split("/enter").next().unwrap().to_owned()
 }
 

@@ -43,7 +43,8 @@ fn it_reads_on_while_calls_come_and_after_the_store_began_anew() {
     let owner = Owner::of(&site);
     for _ in 0..10 {
         traffic.feed(&site, 30);
-        assert!(!owner.get("/calls").text().contains("cannot be read"));
+        let page = owner.get("/calls").text();
+        assert!(!page.contains("cannot be read"), "{page}");
     }
     site.wait_for_calls(traffic.oracle.calls(), "direction", LIMIT);
     let shows = |owner: &Owner, calls: u64| {

@@ -54,10 +54,10 @@ impl Store {
         }
     }
 
-    /// Opens the store for looking at it; none if there is none. Nothing can be written by this way.
+    /// Opens the store for looking at it; none if there is none of today's layout yet. Nothing can be written by this way.
     ///
     /// # Errors
-    /// When it cannot be opened, or the daemon has not brought it up to date.
+    /// When it cannot be opened.
     pub fn open_to_read(state: &StateDir) -> Result<Option<Self>, StoreError> {
         let path = state.store();
         if fs::metadata(&path).is_ok_and(|file| file.len() > 0) {
@@ -70,7 +70,11 @@ impl Store {
                 .execute_batch("PRAGMA cache_size = -2048; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;")
                 .map_err(fault)?;
             let found = schema::version(&connection).map_err(fault)?;
-            if found != schema::KNOWN {
+            if found < schema::KNOWN {
+                // The daemon is about to make it, or to bring it up to date.
+                return Ok(None);
+            }
+            if found > schema::KNOWN {
                 return Err(StoreError::TooNew { path, found, known: schema::KNOWN });
             }
             return Ok(Some(Self::around(connection, path)));

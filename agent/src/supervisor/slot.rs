@@ -128,11 +128,6 @@ where
         }
     }
 
-    /// Whether a process runs that has said that it is confined as it must be.
-    pub(super) fn is_ready(&self) -> bool {
-        self.running().is_some_and(|process| process.ready.is_some())
-    }
-
     /// The process with that number, even while it ends; `None` when an earlier one speaks from its grave.
     pub(super) fn present(&mut self, incarnation: u64) -> Option<&mut Process<Out>> {
         match &mut self.phase {

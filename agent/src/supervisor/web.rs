@@ -119,7 +119,7 @@ impl Supervisor {
     pub(super) fn reconcile_web(&mut self, now: Instant) {
         if self.ending.is_some() {
             self.web.slot.stop(ToWeb::Stop, GRACE, now);
-        } else if self.web.knocked && self.web.slot.may_start(now) && self.collector.is_ready() {
+        } else if self.web.knocked && self.web.slot.may_start(now) && self.has_store() {
             let Some(descriptor) = self.web.listener.as_ref().ok().and_then(|listener| listener.descriptor().ok())
             else {
                 return;
@@ -128,6 +128,12 @@ impl Supervisor {
             self.web.slot.start(&profile, vec![(descriptor, WEB_FD)], now);
         }
         self.web.slot.enforce_grace(now);
+    }
+
+    /// Whether the files of the store are there, which the role is let at when it begins: the collector has said how it is. One
+    /// that cannot even begin is told of by pages without figures.
+    fn has_store(&self) -> bool {
+        self.collected.is_some() || self.collector.status().restarts > 0
     }
 
     pub(super) fn web_said(&mut self, incarnation: u64, message: FromWeb, now: Instant) {
