@@ -104,18 +104,11 @@ impl Printed {
 
     /// When callers got no person.
     fn missed(&self) -> Markup {
-        let mut cells = vec![vec![Share::default(); 24]; 7];
-        for (hour, amounts) in &self.now.hours {
-            let weekday = usize::try_from(hour.day.weekday().to_monday_zero_offset()).unwrap_or(0);
-            let cell = &mut cells[weekday][usize::try_from(hour.hour).unwrap_or(0)];
-            cell.part += amounts.missed();
-            cell.n += amounts.going(Direction::Inbound);
-        }
         let heat = Heat {
             caption: "Share of inbound calls that no person answered, and below it the number of inbound calls, by day of the week and hour.",
             rows: WEEKDAYS.to_vec(),
             columns: (0..24).map(|hour| hour.to_string()).collect(),
-            cells,
+            cells: self.now.missed_by_week(),
         };
         html! { figure { figcaption { "When callers got no person" } (heat.table()) } }
     }

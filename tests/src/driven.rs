@@ -114,11 +114,6 @@ impl Driven {
         self.develop("Emulation.setEmulatedMedia", &json!({"features": features}));
     }
 
-    /// Lets pages run scripts, or not.
-    pub fn allow_scripts(&self, allowed: bool) {
-        self.develop("Emulation.setScriptExecutionDisabled", &json!({"value": !allowed}));
-    }
-
     /// What the console said since this was asked last.
     pub fn console(&self) -> Vec<String> {
         let lines = self.ask("se/log", &json!({"type": "browser"}));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use demarc_proto::Direction;
 use jiff::{
     Timestamp,
     civil::{Date, DateTime},
@@ -9,7 +10,7 @@ use jiff::{
 };
 use rustc_hash::FxHashMap;
 
-use super::{Amounts, Period};
+use super::{Amounts, Period, Share};
 use crate::{
     call::QUARTER,
     private::{Extension, Queue, Trunk},
@@ -84,6 +85,18 @@ impl CallFigures {
         let hours = Hour { day, hour: 0 }..=Hour { day, hour: 23 };
         self.hours.range(hours).for_each(|(_, amounts)| sum.add_all(amounts));
         sum
+    }
+
+    /// Inbound calls that no person answered, of all inbound calls, by day of the week from Monday on and hour.
+    pub fn missed_by_week(&self) -> Vec<Vec<Share>> {
+        let mut cells = vec![vec![Share::default(); 24]; 7];
+        for (hour, amounts) in &self.hours {
+            let weekday = usize::try_from(hour.day.weekday().to_monday_zero_offset()).unwrap_or(0);
+            let cell = &mut cells[weekday][usize::try_from(hour.hour).unwrap_or(0)];
+            cell.part += amounts.missed();
+            cell.n += amounts.going(Direction::Inbound);
+        }
+        cells
     }
 
     /// The calls of some hours.

@@ -11,7 +11,7 @@ use super::period;
 use crate::figures::words::{count, percent};
 use crate::{
     chart::{self, Bars, Heat, Point, Trend},
-    figures::{Amounts, CallFigures, Hour, Period, Share},
+    figures::{Amounts, CallFigures, Hour, Period},
     local_report::ReportZone,
     web::{app::App, guard::Visitor, layout},
 };
@@ -124,14 +124,7 @@ fn hours(day: Date, figures: &CallFigures) -> Markup {
 
 /// When callers got no person, by day of the week and hour.
 fn missed(figures: &CallFigures) -> Markup {
-    let mut cells = vec![vec![Share::default(); 24]; 7];
-    for (hour, amounts) in &figures.hours {
-        let weekday = hour.day.weekday().to_monday_zero_offset();
-        let (Ok(weekday), Ok(place)) = (usize::try_from(weekday), usize::try_from(hour.hour)) else { continue };
-        let cell = &mut cells[weekday][place];
-        cell.part += amounts.missed();
-        cell.n += amounts.going(Direction::Inbound);
-    }
+    let cells = figures.missed_by_week();
     let worst = (0..7)
         .flat_map(|weekday| (0..24).map(move |hour| (weekday, hour)))
         .filter(|(weekday, hour)| cells[*weekday][*hour].part > 0)

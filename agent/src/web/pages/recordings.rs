@@ -164,31 +164,24 @@ impl Days {
     }
 }
 
-async fn look(
+async fn look(app: State<Arc<App>>, visitor: Extension<Visitor>, form: Form<Sent<Days>>) -> Response {
+    begin(app, visitor, form, |older_than| Work::DryRun { older_than, names: MOST_NAMES }).await
+}
+
+async fn prune(app: State<Arc<App>>, visitor: Extension<Visitor>, form: Form<Sent<Days>>) -> Response {
+    begin(app, visitor, form, |older_than| Work::Prune { older_than }).await
+}
+
+async fn begin(
     State(app): State<Arc<App>>,
     Extension(visitor): Extension<Visitor>,
     Form(form): Form<Sent<Days>>,
+    work: fn(Option<u64>) -> Work,
 ) -> Response {
     let older_than = match form.by(&visitor) {
         Ok(days) => days.seconds(),
         Err(refused) => return *refused,
     };
-    begin(&app, &visitor, older_than, |older_than| Work::DryRun { older_than, names: MOST_NAMES }).await
-}
-
-async fn prune(
-    State(app): State<Arc<App>>,
-    Extension(visitor): Extension<Visitor>,
-    Form(form): Form<Sent<Days>>,
-) -> Response {
-    let older_than = match form.by(&visitor) {
-        Ok(days) => days.seconds(),
-        Err(refused) => return *refused,
-    };
-    begin(&app, &visitor, older_than, |older_than| Work::Prune { older_than }).await
-}
-
-async fn begin(app: &App, visitor: &Visitor, older_than: Option<u64>, work: fn(Option<u64>) -> Work) -> Response {
     if older_than.is_none() {
         return trouble::page(StatusCode::BAD_REQUEST, "The number of days was not understood.");
     }
