@@ -42,7 +42,7 @@ use crate::{
 };
 use changes::{Silence, Waiting};
 use connections::{Connections, Dialled};
-use derive::Upload;
+use derive::Uploads;
 use keeper::Keeper;
 use process::Event;
 use relay::{Asker, Relay};
@@ -74,7 +74,7 @@ struct Supervisor {
 
     loaded: Loaded,
     config_error: Option<String>,
-    upload: Upload,
+    uploads: Uploads,
     site: Result<Option<Site>, String>,
     generation: u64,
     collector_settings: CollectorSettings,
@@ -139,6 +139,7 @@ impl Supervisor {
             Happening::Link(incarnation, Event::Ended(status)) => {
                 self.relay.link_ended(incarnation);
                 self.linked = None;
+                self.collector.tell(ToCollector::HubTakesHealth(false));
                 if self.link.ended(incarnation, &status, now) == End::NotConfined {
                     self.ending = Some(Ending::NotConfined);
                 }
@@ -276,12 +277,15 @@ impl Supervisor {
                 if let Some(offset) = self.linked.as_ref().and_then(|link| link.clock_skew) {
                     self.collector.tell(ToCollector::ClockOffset(offset));
                 }
+                let listens = self.linked.as_ref().is_some_and(|link| link.takes_health);
+                self.collector.tell(ToCollector::HubTakesHealth(listens));
             }
             FromCollector::Applied { generation } => process.applied = generation,
             FromCollector::OutboxChanged => {
                 self.relay.outbox_changed(&self.state.outbox());
                 self.link.tell(ToLink::OutboxChanged);
             }
+            FromCollector::Health(cleared) => self.link.tell(ToLink::Health(cleared)),
             FromCollector::Recorded { number: entry } => match self.relay.recorded(entry) {
                 Some(Asker::Link { incarnation, number }) => {
                     if let Some(link) = self.link.present(incarnation) {
@@ -328,6 +332,10 @@ impl Supervisor {
                 let before = self.linked.as_ref().and_then(|link| link.clock_skew);
                 if let Some(offset) = status.clock_skew.filter(|offset| Some(*offset) != before) {
                     self.collector.tell(ToCollector::ClockOffset(offset));
+                }
+                let listened = self.linked.as_ref().is_some_and(|link| link.takes_health);
+                if status.takes_health != listened {
+                    self.collector.tell(ToCollector::HubTakesHealth(status.takes_health));
                 }
                 self.linked = Some(*status);
             }

@@ -163,9 +163,9 @@ fn supervisor(
     let watched_site = Watched::new(state.site_file());
     let site = derive::read_site(&state.site_file());
     let enrolled = site.as_ref().ok().and_then(Option::as_ref);
-    let upload = derive::upload(&loaded, do_not_track.as_deref());
-    let collector_settings = derive::collector(&loaded, &upload, enrolled, &ground.gauges, 1);
-    let link_settings = derive::link(&loaded, &upload, enrolled, super::changes::from_environment, 1);
+    let uploads = derive::uploads(&loaded, do_not_track.as_deref());
+    let collector_settings = derive::collector(&loaded, &uploads, enrolled, &ground.gauges, 1);
+    let link_settings = derive::link(&loaded, &uploads, enrolled, super::changes::from_environment, 1);
     if let Err(why) = &link_settings {
         tracing::info!("no tunnel: {why}");
     }
@@ -186,7 +186,7 @@ fn supervisor(
         do_not_track,
         loaded,
         config_error: None,
-        upload,
+        uploads,
         site,
         generation: 1,
         collector_settings,

@@ -109,8 +109,8 @@ impl Stage {
             canary::plant(&state)?;
         }
         let site = derive::read_site(&state.site_file()).ok().flatten();
-        let upload = derive::upload(loaded, None);
-        let port = derive::link(loaded, &upload, site.as_ref(), |name| std::env::var(name).ok(), 0)
+        let uploads = derive::uploads(loaded, None);
+        let port = derive::link(loaded, &uploads, site.as_ref(), |name| std::env::var(name).ok(), 0)
             .map(|(_, port)| port)
             .ok()
             .or_else(|| Some(endpoint(settings.tunnel.hub.as_ref()?)?.port))
