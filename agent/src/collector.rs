@@ -184,7 +184,8 @@ impl Collector {
         loop {
             let Ok(more) = self.read_portions() else { return Ok(Ended::NeedsFreshRules) };
             let due = self.take_pulse().min(self.keep_books());
-            let due = due.min(self.tell_hub().await?).min(self.tell().await?).min(self.streams.keep_running(&self.store)?);
+            let due =
+                due.min(self.tell_others().await?).min(self.tell().await?).min(self.streams.keep_running(&self.store)?);
             let wait = if more { Duration::ZERO } else { due };
             tokio::select! {
                 biased;
@@ -291,8 +292,11 @@ impl Collector {
         self.vitals.due(moment)
     }
 
-    /// Sends how the machine is on its way, where that is due; says how long to wait where it could not be.
-    async fn tell_hub(&mut self) -> anyhow::Result<Duration> {
+    /// Sends alerts and, where that is due, how the machine is on their way; says how long to wait where it could not be.
+    async fn tell_others(&mut self) -> anyhow::Result<Duration> {
+        for alert in std::mem::take(&mut self.vitals.untold) {
+            self.sender.send(&FromCollector::Alert(alert)).await?;
+        }
         let moment = now();
         let Some(report) = self.vitals.report(moment) else { return Ok(LONGEST_SLEEP) };
         match self.reporting.clear_health(&report, moment) {

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     confine::Profile,
     gate::{ClearedHealth, entry::About},
-    health::HealthStatus,
+    health::{Alert, HealthStatus},
     pbx::ami::facts::Registration,
     settings::{Pbx, Secret, health::Health},
     state::Site,
@@ -111,6 +111,8 @@ pub enum FromCollector {
     },
     /// The outbox changed.
     OutboxChanged,
+    /// An alert was raised, or is over.
+    Alert(Alert),
     /// How the machine is, for the hub: it leaves at once or never.
     Health(ClearedHealth),
     /// The entry is durable.

@@ -8,6 +8,7 @@ mod connections;
 pub mod derive;
 mod keeper;
 mod lock;
+mod messenger;
 mod process;
 mod relay;
 mod restarts;
@@ -32,6 +33,7 @@ use crate::{
         layout::{self, Ground},
     },
     control::{Answer, Request},
+    health::messenger::FromMessenger,
     ipc::{
         CONNECTION_FD, CollectorSettings, CollectorStatus, Confined, FromCollector, FromLink, FromSession,
         LinkSettings, LinkStatus, SESSION_FD, ToCollector, ToLink, descriptors, web::FromWeb,
@@ -44,6 +46,7 @@ use changes::{Silence, Waiting};
 use connections::{Connections, Dialled};
 use derive::Uploads;
 use keeper::Keeper;
+use messenger::Messenger;
 use process::Event;
 use relay::{Asker, Relay};
 use sessions::Sessions;
@@ -92,6 +95,7 @@ struct Supervisor {
     sessions: Sessions,
     web: Web,
     keeper: Keeper,
+    messenger: Messenger,
 
     watched_config: Watched,
     watched_site: Watched,
@@ -117,6 +121,7 @@ enum Happening {
     Knocked,
     Dialled(Dialled),
     Keeper(u64, Event<FromKeeper>),
+    Messenger(u64, Event<FromMessenger>),
     Asked(Request, oneshot::Sender<Answer>),
     Look,
     Reload,
@@ -158,6 +163,7 @@ impl Supervisor {
             Happening::Knocked => self.knocked(),
             Happening::Asked(request, answer) => self.asked(request, answer, now),
             Happening::Keeper(number, event) => self.keeper_did(number, event, now),
+            Happening::Messenger(number, event) => self.messenger_did(number, event),
             Happening::Look => self.look(now),
             Happening::Reload => self.reload(now),
             Happening::Stop => match self.ending {
@@ -172,6 +178,7 @@ impl Supervisor {
         }
         self.enforce_sessions(now);
         self.keep_recordings(now);
+        self.send_messengers(now);
         self.reconcile(now);
         self.enforce_silence(now);
         self.answer_waiting(now);
@@ -258,7 +265,12 @@ impl Supervisor {
         let waiting = self.waiting.iter().map(|waiting| waiting.until);
         let silence = self.silence.as_ref().map(|silence| silence.until);
         let roles = [self.link.next_due(), self.collector.next_due(), self.web.slot.next_due()];
-        let due = roles.into_iter().chain([self.sessions.next_due(last), self.keeper.next_due(), silence]);
+        let due = roles.into_iter().chain([
+            self.sessions.next_due(last),
+            self.keeper.next_due(),
+            self.messenger.next_due(),
+            silence,
+        ]);
         due.flatten().chain(waiting).filter(|due| *due > last).min()
     }
 
@@ -285,6 +297,7 @@ impl Supervisor {
                 self.relay.outbox_changed(&self.state.outbox());
                 self.link.tell(ToLink::OutboxChanged);
             }
+            FromCollector::Alert(alert) => self.pass_on(alert),
             FromCollector::Health(cleared) => self.link.tell(ToLink::Health(cleared)),
             FromCollector::Recorded { number: entry } => match self.relay.recorded(entry) {
                 Some(Asker::Link { incarnation, number }) => {
@@ -352,6 +365,7 @@ struct Inbox {
     web: mpsc::Receiver<(u64, Event<FromWeb>)>,
     web_findings: mpsc::Receiver<web::Finding>,
     keeper: mpsc::Receiver<(u64, Event<FromKeeper>)>,
+    messenger: mpsc::Receiver<(u64, Event<FromMessenger>)>,
 }
 
 /// The clock, in seconds since 1970 in UTC.

@@ -81,7 +81,11 @@ fn a_health_report_leaves_only_by_its_own_switch_and_stands_in_the_ledger_first(
     kept["type"] = Value::Null;
     assert_eq!(kept, at_hub);
     wait::until_true(LIMIT, "the answer", || site.status()["linked"]["health_noted"] == report.at);
-    assert!(site.run(&["status"]).ok().contains("reports to the vendor are on, by health.upload in the config file; the last"));
+    assert!(
+        site.run(&["status"])
+            .ok()
+            .contains("reports to the vendor are on, by health.upload in the config file; the last")
+    );
     let turned = site.ledger_entries("consent");
     let turned = turned.iter().filter(|entry| entry["about"]["switch"] == "health").count();
     assert_eq!(turned, 1, "on, and not the off that it always was");
@@ -130,4 +134,59 @@ fn a_health_report_that_is_on_its_way_is_cut_off() {
     assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
     assert!(!site.is_connected() || stored(&hub).is_empty());
     wait::throughout(Duration::from_secs(3), "nothing at the hub", || stored(&hub).is_empty());
+}
+
+/// A program that sends a line to that port about what it was told, and about what it could do.
+fn teller(site: &Site, port: u16) -> std::path::PathBuf {
+    let recording = site.path("monitor/in-1.wav");
+    std::fs::create_dir_all(recording.parent().unwrap()).unwrap();
+    std::fs::write(&recording, "RIFF").unwrap();
+    let script = format!(
+        "#!/bin/bash\nexec 3<>/dev/tcp/127.0.0.1/{port}\ncan() {{ \"$@\" > /dev/null 2>&1 && echo can || echo cannot; }}\n\
+         echo \"$DEMARC_ALERT $DEMARC_STATE $DEMARC_VALUE; $(can cat {recording}) $(can cat {ledger}) $(can cat {config}) \
+         $(can touch {new}) $(can cat /etc/services); $(env | cut -d= -f1 | sort | tr '\\n' ' ')\" >&3\n",
+        recording = recording.display(),
+        ledger = site.ledger().display(),
+        config = site.config().display(),
+        new = site.path("new").display(),
+    );
+    let path = site.path("teller");
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    path
+}
+
+#[test]
+fn the_owners_program_is_told_of_alerts_and_can_open_nothing_of_ours() {
+    use std::io::{BufRead, BufReader};
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let mut site = Site::new(&Setup::default());
+    let program = teller(&site, listener.local_addr().unwrap().port());
+    let sections = |program: &std::path::Path| {
+        format!("[health]\ndisk_free_percent = 100\nalert_command = \"{}\"\n", program.display())
+    };
+    site.configure(&Setup { sections: sections(&program), ..Setup::default() });
+    site.start();
+    let (stream, _) = listener.accept().unwrap();
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).unwrap();
+    let (told, rest) = line.split_once("; ").unwrap();
+    let (could, variables) = rest.split_once("; ").unwrap();
+    assert!(told.starts_with("disk_low raised "), "{line}");
+    assert_eq!(could, "cannot cannot cannot cannot can", "recording, ledger, config file, a new file, /etc/services");
+    assert!(!variables.contains("HOME") && variables.contains("DEMARC_TEXT"), "{line}");
+    wait::until_true(LIMIT, "the program's end", || site.roles("messenger").is_empty());
+    assert!(!site.log().contains("was not told"), "{}", site.log());
+
+    // One that fails is heard of, and the confinement of the program is among the proofs.
+    let doctor = site.run(&["doctor"]);
+    assert!(doctor.stdout.contains("messenger"), "{}", doctor.stdout);
+    site.stop();
+    std::fs::write(&program, "#!/bin/sh\necho no route >&2\nexit 4\n").unwrap();
+    std::fs::remove_dir_all(site.state()).unwrap();
+    site.start();
+    wait::until_true(LIMIT, "the failure in the status", || {
+        let notices = site.status()["notices"].to_string();
+        notices.contains("The last alert was not told") && notices.contains("no route")
+    });
 }

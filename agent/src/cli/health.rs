@@ -87,7 +87,9 @@ fn switch(config: &Path, loaded: &Loaded, on: bool) -> anyhow::Result<()> {
         }
         true => {
             println!("Health reports are on.");
-            println!("Each is entered in the ledger first (`demarc sent`); `demarc health preview` shows the next one.");
+            println!(
+                "Each is entered in the ledger first (`demarc sent`); `demarc health preview` shows the next one."
+            );
         }
         false => {
             println!("Health reports are off: none leaves.");

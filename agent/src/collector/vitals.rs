@@ -45,6 +45,8 @@ pub struct Vitals {
     pub hub_listens: bool,
     /// When a report was made last that left.
     reported: Option<u64>,
+    /// Alerts that began or ended, for the owner's program.
+    pub untold: Vec<Alert>,
 }
 
 impl Vitals {
@@ -65,6 +67,7 @@ impl Vitals {
             clock_offset: None,
             hub_listens: false,
             reported: None,
+            untold: Vec::new(),
         })
     }
 
@@ -104,6 +107,7 @@ impl Vitals {
         };
         let changes = self.watchman.judge(&sample, surroundings, &self.terms);
         changes.iter().for_each(tell);
+        self.untold.extend(&changes);
         let kept = changes.iter().try_for_each(|alert| store.note_alert(alert));
         let noted = store.note_health(&sample);
         self.newest = Some(sample);

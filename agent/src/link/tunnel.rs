@@ -5,8 +5,8 @@ use std::{future::poll_fn, task::Poll, time::Duration};
 use bytes::{Bytes, BytesMut};
 use demarc_proto::{
     CONTROL_PATH,
-    health::{HEALTH_HEADER, HEALTH_SCHEMA},
     frame::{self, MAX_TO_AGENT, MAX_TO_HUB},
+    health::{HEALTH_HEADER, HEALTH_SCHEMA},
     support::{GrantId, SESSION_PIECE, SESSION_WINDOW, SUPPORT_PATH},
 };
 use h2::{

@@ -52,6 +52,7 @@ impl Supervisor {
         let mut notices = load::warnings(settings);
         notices.extend(self.site.as_ref().err().cloned());
         notices.extend(self.web_notice());
+        notices.extend(self.messenger_notice());
         if self.ground.landlock.is_none() {
             if settings.confinement == Confinement::Required {
                 notices.push("confinement is now \"required\": restart demarc to have it checked.".to_owned());

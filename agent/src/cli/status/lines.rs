@@ -302,11 +302,11 @@ fn files(screen: &mut Screen, files: &Files) {
     screen.line("tunnel", if files.tunnel { "on in the settings" } else { "off in the settings" });
     let word = if files.upload { "on" } else { "off" };
     screen.line("stats", format!("uploads are {word}, by {}", files.upload_decided_by));
-    let word = if files.health_upload { "on" } else { "off" };
-    screen.line("health", format!("reports to the vendor are {word}, by {}", files.health_upload_decided_by));
     if let Some(outbox) = files.outbox {
         screen.line("stats", format!("in the outbox: {}", count(outbox as u64, "report")));
     }
+    let word = if files.health_upload { "on" } else { "off" };
+    screen.line("health", format!("reports to the vendor are {word}, by {}", files.health_upload_decided_by));
     files.notices.iter().for_each(|notice| screen.line("note", notice));
 }
 
@@ -493,8 +493,8 @@ mod tests {
             enrolled    no; `demarc enroll TOKEN` connects this site to a vendor
             tunnel      on in the settings
             stats       uploads are off, by DO_NOT_TRACK in the environment
-            health      reports to the vendor are off, by health.upload in the config file
                         in the outbox: 0 reports
+            health      reports to the vendor are off, by health.upload in the config file
             disk        12.3 GB free for /var/lib/demarc
         "#]]
         .assert_eq(&screen);
