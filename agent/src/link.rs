@@ -10,6 +10,7 @@ pub mod dial;
 mod doors;
 pub mod enroll;
 pub mod error;
+mod files;
 pub mod identity;
 pub mod proxy;
 mod renew;
