@@ -16,6 +16,7 @@ test:
 	./deploy/lab/tools fetch
 	./deploy/lab/postgres fetch
 	./deploy/lab/openssh fetch
+	./deploy/lab/repository fetch
 	./deploy/lab/chromium driver
 	./deploy/lab/axe fetch
 	cargo test --workspace

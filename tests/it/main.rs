@@ -33,6 +33,7 @@ mod sound;
 mod sources;
 mod stalled;
 mod support;
+mod updates;
 mod watched;
 mod web;
 mod web_attacked;

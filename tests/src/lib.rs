@@ -29,6 +29,7 @@ pub mod postgres;
 pub mod process;
 pub mod programs;
 pub mod relay;
+pub mod repository;
 pub mod site;
 pub mod traces;
 pub mod traffic;

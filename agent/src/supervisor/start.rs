@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::TcpListener,
     path::Path,
     process::ExitCode,
     sync::Arc,
@@ -24,6 +25,7 @@ use super::{
     relay::Relay,
     sessions::Sessions,
     slot::Slot,
+    updates::{self, Updates},
     watch::{SETTLED, Watched, wake_on_change},
     web::{self, Listener, Web},
 };
@@ -94,6 +96,7 @@ pub fn run(config: &Path, loaded: Loaded) -> Result<ExitCode, RunError> {
     let bound =
         Bound::bind(&socket).map_err(|source| RunError::Socket { path: socket.display().to_string(), source })?;
     let listener = Listener::bind(&loaded.settings.web.listen);
+    let packages = updates::bind(&loaded.settings.updates);
     let confinement = confine(&ground, &loaded, &config)?;
     for warning in load::warnings(&loaded.settings).iter().chain(&confinement.1.gaps) {
         tracing::warn!("{warning}");
@@ -103,7 +106,8 @@ pub fn run(config: &Path, loaded: Loaded) -> Result<ExitCode, RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ending = runtime.block_on(async {
         tokio::spawn(memory::stay_small());
-        let (supervisor, inbox) = supervisor(config, state, ground, confinement, loaded, home.clone(), listener);
+        let (supervisor, inbox) =
+            supervisor(config, state, ground, confinement, loaded, home.clone(), (listener, packages));
         main_loop(supervisor, inbox, bound).await
     })?;
     home.iter().for_each(Home::leave);
@@ -154,7 +158,7 @@ fn supervisor(
     (profile, confined): (Profile, Confined),
     loaded: Loaded,
     home: Result<Home, String>,
-    listener: Result<Listener, String>,
+    (listener, packages): (Result<Listener, String>, Result<TcpListener, String>),
 ) -> (Supervisor, Inbox) {
     let (to_collector, collector) = mpsc::channel(MOST_EVENTS);
     let (to_link, link) = mpsc::channel(MOST_EVENTS);
@@ -205,6 +209,7 @@ fn supervisor(
         web: Web::new(listener, to_web, to_web_findings),
         keeper: keeper_of_recordings,
         messenger: Messenger::new(to_messenger),
+        updates: Updates::new(packages),
         watched_config,
         watched_site,
         waiting: Vec::new(),
@@ -245,6 +250,7 @@ async fn main_loop(mut supervisor: Supervisor, mut inbox: Inbox, bound: Bound) -
             Some((incarnation, event)) = inbox.sessions.recv() => Happening::Session(incarnation, event),
             Some((incarnation, event)) = inbox.web.recv() => Happening::Web(incarnation, event),
             Some(finding) = inbox.web_findings.recv() => Happening::WebFound(finding),
+            Ok(stream) = supervisor.updates.accept(), if supervisor.updates.is_bound() => Happening::Fetch(stream),
             () = web::knock(&door), if supervisor.web.is_asleep() => Happening::Knocked,
             Some((number, event)) = inbox.keeper.recv() => Happening::Keeper(number, event),
             Some((number, event)) = inbox.messenger.recv() => Happening::Messenger(number, event),
