@@ -5,6 +5,7 @@ pub mod code;
 mod hash;
 pub mod identity;
 pub mod key;
+pub mod kind;
 pub mod name;
 pub mod quality;
 pub mod rows;
@@ -22,6 +23,7 @@ use self::{
 pub use self::{
     identity::Identity,
     key::CallKey,
+    kind::Kind,
     name::{NameId, Names},
     quality::{Qualities, Sample},
     rules::CallRules,
@@ -92,6 +94,8 @@ const SAW_BUSY: u16 = 1 << 5;
 pub struct Share {
     /// The cell of the rollups.
     pub place: Place,
+    /// Waiting time and destination, by class.
+    pub kind: Kind,
     /// The amounts.
     pub figures: Figures,
 }
@@ -307,6 +311,7 @@ impl Call {
             Direction::Outbound => (name(self.out), self.first.name),
             Direction::Internal => (NameId::NONE, self.first.name),
         };
+        let wait_seconds = self.wait_seconds();
         Share {
             place: Place {
                 quarter: self.end.div_euclid(QUARTER),
@@ -315,11 +320,12 @@ impl Call {
                 queue: name(self.queue),
                 extension,
             },
+            kind: Kind::of(wait_seconds, self.destination()),
             figures: Figures {
                 calls: 1,
                 legs: amount(self.legs()),
                 talk_seconds: amount(self.talk_seconds()),
-                wait_seconds: amount(self.wait_seconds()),
+                wait_seconds: amount(wait_seconds),
             },
         }
     }

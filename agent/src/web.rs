@@ -5,6 +5,7 @@
 
 mod app;
 mod assets;
+mod clock;
 mod desk;
 mod form;
 mod guard;

@@ -24,7 +24,7 @@ use crate::{
         size,
     },
     state::StateDir,
-    web::{app::App, form::Sent, guard::Visitor, layout},
+    web::{app::App, clock, form::Sent, guard::Visitor, layout},
 };
 
 /// Names that a dry run lists on the page.
@@ -75,8 +75,7 @@ fn proof(kept: &RecordingsStatus) -> Markup {
 }
 
 fn moment(seconds: u64) -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    format!("{} ago", rough(now.saturating_sub(seconds)))
+    format!("{} ago", rough(clock::since(seconds)))
 }
 
 fn trees(trees: &[TreeStatus]) -> Markup {
