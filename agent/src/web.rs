@@ -10,6 +10,7 @@ mod desk;
 mod form;
 mod guard;
 mod layout;
+mod ledger;
 mod pages;
 pub mod password;
 mod reader;
