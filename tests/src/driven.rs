@@ -114,6 +114,11 @@ impl Driven {
         self.develop("Emulation.setEmulatedMedia", &json!({"features": features}));
     }
 
+    /// Shows pages without scroll bars from now on.
+    pub fn hide_scrollbars(&self) {
+        self.develop("Emulation.setScrollbarsHidden", &json!({"hidden": true}));
+    }
+
     /// What the console said since this was asked last.
     pub fn console(&self) -> Vec<String> {
         let lines = self.ask("se/log", &json!({"type": "browser"}));

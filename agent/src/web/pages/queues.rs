@@ -91,7 +91,7 @@ async fn show(
                 "No caller was in a queue in this period. Figures of queues come from a source of the type "
                 code { "queue-log" } "; " code { "demarc sources" } " says whether this machine has one."
             },
-            Ok(figures) => { (tables(&figures.report)) (by_time(&figures.places)) (agents::needed(&figures.agents)) },
+            Ok(figures) => { (tables(&figures.report)) h2 { "By time" } (by_time(&figures.places)) (agents::needed(&figures.agents)) },
             Err(none) => p.warn { (none) },
         }
         p { a href={ "/queues.json?" (period::query(period)) } { "The same as JSON" } }
@@ -140,7 +140,7 @@ pub(super) fn by_time(places: &[Place]) -> Markup {
         ),
         _ => "No caller was lost.".to_owned(),
     };
-    html! { h2 { "By time" } (chart::figure(&takeaway, &bars.svg(), &bars.table())) }
+    chart::figure(&takeaway, &bars.svg(), &bars.table())
 }
 
 fn tables(report: &QueueReport) -> Markup {

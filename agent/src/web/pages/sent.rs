@@ -221,10 +221,10 @@ fn ledger(listed: &Listed) -> Markup {
                 } }
                 tbody { @for entry in &listed.entries { tr {
                     td { a href={ "/sent/" (entry.seq) } { (entry.seq) } }
-                    td.text { (entry.time) }
+                    td.text.when { (entry.time) }
                     td.text { (entry.kind().as_str().replace('_', " ")) }
                     td { (entry.bytes.len()) }
-                    td.text { (entry.about.in_words()) }
+                    td.text.long { (entry.about.in_words()) }
                     td.text { (listed.receipt(entry)) }
                 } } }
             } }

@@ -128,7 +128,7 @@ fn sessions(past: &[Past], support: &SupportStatus) -> Markup {
                 @let report = past.report.as_ref();
                 tr {
                     td.text { a href={ "/support/" (past.session) } { (past.session) } }
-                    td.text { (past.began) }
+                    td.text.when { (past.began) }
                     td.text { @if let Some(scope) = past.scope { (scope) } }
                     td.text { (report.and_then(|report| report.engineer.as_deref()).unwrap_or("")) }
                     td { @if let Some(report) = report { (rough(report.seconds)) } }

@@ -109,11 +109,12 @@ impl Beginning {
         let target = self.queues.targets.iter().map(|target| format!("{target} s")).collect::<Vec<_>>().join(" or ");
         let day = Period::until(self.day, 1);
         html! {
+            h2 { "Callers in queues" }
             @if total.offered == 0 {
                 p { "No caller was in a queue on this day." }
             } @else {
-                p.lead {
-                    "In queues " strong { (percent(total.service_level())) } " callers were answered within " (target) "; "
+                p {
+                    strong { (percent(total.service_level())) } " callers were answered within " (target) "; "
                     strong { (total.lost()) } " were lost. Average wait: " (average(total.answer_seconds())) "."
                 }
                 (queues::by_time(&queues::places(&self.shares, day, zone)))
@@ -125,6 +126,7 @@ impl Beginning {
 
 fn trunks(figures: &CallFigures) -> Markup {
     html! {
+        h2 { "Trunks" }
         div.scroll tabindex="0" role="group" aria-label="Table" { table {
             caption { "Trunks in 13 weeks; in brackets the interval in which a share lies with 95\u{a0}% confidence (Wilson)" }
             thead { tr { th.text scope="col" { "trunk" } th scope="col" { "in" } th scope="col" { "out" } th scope="col" { "answered, of the outbound (ABR)" } } }
