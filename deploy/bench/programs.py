@@ -24,7 +24,10 @@ def build():
     global build_seconds
     WORK.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    # The tests need the whole workspace built together, so that a build for them is used again.
-    words = ["--workspace"] if PROFILE == "debug" else ["--release", "-p", "demarc", "-p", "demarc-hub", "-p", "demarc-tests"]
+    if PROFILE == "debug":
+        # With the tests, so that what was built for them is used again: they choose features of what everything depends on.
+        words = ["--workspace", "--test", "it"]
+    else:
+        words = ["--release", "-p", "demarc", "-p", "demarc-hub", "-p", "demarc-tests"]
     subprocess.run(["cargo", "build", *words, "--bins"], cwd=ROOT, check=True)
     build_seconds = time.monotonic() - started

@@ -70,21 +70,6 @@ fn figures_are_those_of_the_report_and_of_an_independent_reading() {
     assert!(page.status == 200 && page.body.contains("the last day lies before the first"), "{}", page.body);
 }
 
-/// By the bounds of the document, and not by the agent's.
-fn waits(oracle: &Oracle) -> serde_json::Value {
-    const BOUNDS: [i64; 7] = [0, 5, 10, 20, 30, 60, 120];
-    let calls: Vec<_> = oracle.each().into_iter().filter(|call| call.direction == "inbound").collect();
-    let groups = BOUNDS.iter().enumerate().map(|(place, from)| {
-        let to = BOUNDS.get(place + 1);
-        let of = |answered: bool| {
-            let inside = |wait: i64| wait >= *from && to.is_none_or(|to| wait < *to);
-            calls.iter().filter(|call| inside(call.wait) && (call.outcome == "answered") == answered).count()
-        };
-        serde_json::json!({"from_seconds": from, "to_seconds": to, "answered": of(true), "unanswered": of(false)})
-    });
-    groups.collect()
-}
-
 #[test]
 fn waiting_times_are_those_of_an_independent_reading() {
     let (site, oracle) = with_calls();
@@ -92,7 +77,7 @@ fn waiting_times_are_those_of_an_independent_reading() {
     let period = "from=2026-11-20&to=2026-11-24";
     let report: serde_json::Value =
         serde_json::from_str(&pages.get(&format!("/calls/waits.json?{period}")).body).unwrap();
-    assert_eq!(report["waits"], waits(&oracle));
+    assert_eq!(report["waits"], oracle.waits());
     let inbound: u64 = report["waits"]
         .as_array()
         .unwrap()
@@ -114,7 +99,7 @@ fn waiting_times_are_those_of_an_independent_reading() {
     let file = other.path("old.csv");
     std::fs::write(&file, data::custom_as_21(&data::file(data::CUSTOM_FILES[1]))).unwrap();
     other.run(&["import", file.to_str().unwrap()]).ok();
-    assert_eq!(other.run(&["report", "--waits", "--json"]).json()["waits"], waits(&oracle));
+    assert_eq!(other.run(&["report", "--waits", "--json"]).json()["waits"], oracle.waits());
     let table = other.run(&["report", "--waits"]).ok();
     assert!(table.contains("120 s and more") && !table.contains("before waiting times"), "{table}");
 }
