@@ -7,11 +7,13 @@ use std::{
 
 use data_encoding::BASE64;
 use demarc_tests::{
+    cdr::{Caller, Layout},
     data,
     driven::Driven,
     oracle::{Oracle, printed},
     pages::{Pages, link, part},
     site::{Setup, Site},
+    wait,
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -102,6 +104,43 @@ fn waiting_times_are_those_of_an_independent_reading() {
     assert_eq!(other.run(&["report", "--waits", "--json"]).json()["waits"], oracle.waits());
     let table = other.run(&["report", "--waits"]).ok();
     assert!(table.contains("120 s and more") && !table.contains("before waiting times"), "{table}");
+}
+
+#[test]
+fn many_calls_abroad_in_a_night_are_said_and_the_first_screen_can_be_chosen() {
+    let mut site = site(&Setup::default());
+    site.set_env("TZ", "UTC");
+    site.start();
+    let (mut caller, now) = (Caller::new(2), wait::now() as i64);
+    let midnight = now - now.rem_euclid(86_400);
+    for day in 1..=30 {
+        site.feed(&caller.inbound_answered(midnight - day * 86_400 + 43_200, 3, 20).line(Layout::New21));
+    }
+    // The night that is, or was last.
+    let evening = if now - midnight >= 20 * 3600 { midnight + 20 * 3600 } else { midnight - 4 * 3600 };
+    let mut abroad = |calls: i64| {
+        for call in 0..calls {
+            let mut row = caller.inbound_answered(evening + 60 + call, 3, 20);
+            std::mem::swap(&mut row.channel, &mut row.dstchannel);
+            row.dst = "0088216000001".to_owned();
+            site.feed(&row.line(Layout::New21));
+        }
+    };
+    abroad(2);
+    site.wait_for_calls(32, "direction", LIMIT);
+    let pages = Pages::enter(&site);
+    let said = "calls went abroad in the night after";
+    assert!(!pages.get("/").body.contains(said), "two are no alarm");
+    abroad(4);
+    site.wait_for_calls(36, "direction", LIMIT);
+    let page = pages.get("/").body;
+    assert!(page.contains(&format!("6 {said}")), "{page}");
+    for (first, heading) in [("trunks", "Trunks in 13 weeks"), ("queues", "No caller was in a queue on this day")] {
+        assert!(!page.contains(heading));
+        let page = pages.get(&format!("/?first={first}")).body;
+        assert!(page.contains(heading), "{page}");
+    }
+    assert_eq!(pages.get("/?first=nonsense").status, 200);
 }
 
 #[test]
