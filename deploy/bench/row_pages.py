@@ -1,5 +1,6 @@
 """Pages: how soon a browser that is logged in has them, how large they are, and what the process behind them holds."""
 
+import datetime
 import json
 import pathlib
 import time
@@ -55,8 +56,10 @@ def measure():
     browser = Browser(_link(here))
     first = browser.times("/", 1)[0]
     times = sorted(browser.times("/", REQUESTS))
-    sizes = {page: len(browser.load(page)) for page in PAGES}
-    each = {page: sorted(browser.times(page, max(5, REQUESTS // 10))) for page in PAGES}
+    today = datetime.datetime.now(datetime.timezone.utc).date()
+    pages = [*PAGES, f"/calls?from={today - datetime.timedelta(days=DAYS)}&to={today}"]
+    sizes = {page: len(browser.load(page)) for page in pages}
+    each = {page: sorted(browser.times(page, max(5, REQUESTS // 10))) for page in pages}
     web = [pid for pid in here.pids() if _role(pid) == "web"]
     memory = process.pss_kib(web)
     here.stop()
@@ -74,7 +77,7 @@ def measure():
         "p50_ms_by_page": {page: _part(times, 50) for page, times in each.items()},
         "web_pss_kib": memory,
     }
-    for page in PAGES:
+    for page in pages:
         print(f"   {page}: {sizes[page] / 1000:.1f} kB, p50 {_part(each[page], 50):.1f} ms", flush=True)
     title = f"pages over {calls:,} calls in {DAYS} days"
     return [

@@ -118,7 +118,7 @@ mod tests {
         let path = directory.path().join("ledger");
         fs::write(&path, text).unwrap();
         let mut backward = Backward::open(&path).unwrap();
-        let next = || Some(backward.line().unwrap()?);
+        let next = || backward.line().unwrap();
         std::iter::from_fn(next).map(|line| (String::from_utf8(line.bytes).unwrap(), line.is_ended)).collect()
     }
 
