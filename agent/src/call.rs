@@ -295,11 +295,15 @@ impl Call {
 
     /// What kind of place an outbound call led to.
     pub fn destination(&self) -> Destination {
-        match (self.direction(), self.out) {
-            (Direction::Outbound, Some(out)) if out.detail == ABROAD => Destination::International,
-            (Direction::Outbound, _) => Destination::National,
+        match self.direction() {
+            direction if self.leads_abroad(direction) => Destination::International,
+            Direction::Outbound => Destination::National,
             _ => Destination::NotOutbound,
         }
+    }
+
+    fn leads_abroad(&self, direction: Direction) -> bool {
+        direction == Direction::Outbound && self.out.is_some_and(|out| out.detail == ABROAD)
     }
 
     /// What the call adds to the rollups.
@@ -320,7 +324,7 @@ impl Call {
                 queue: name(self.queue),
                 extension,
             },
-            kind: Kind::of(wait_seconds, self.destination()),
+            kind: Kind::of(wait_seconds, self.leads_abroad(direction)),
             figures: Figures {
                 calls: 1,
                 legs: amount(self.legs()),

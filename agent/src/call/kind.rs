@@ -1,6 +1,6 @@
 //! What rollups tell apart about a call beside its parties: how long its caller waited, and whether it went abroad.
 
-use demarc_proto::report::{Destination, WAIT_BOUNDS};
+use demarc_proto::report::WAIT_BOUNDS;
 
 use crate::tally::wait_bucket;
 
@@ -19,8 +19,8 @@ impl Kind {
 
     /// The kind of a call.
     #[inline]
-    pub fn of(wait_seconds: u64, destination: Destination) -> Self {
-        Self(wait_bucket(wait_seconds) + if destination == Destination::International { WAITS } else { 0 })
+    pub fn of(wait_seconds: u64, is_abroad: bool) -> Self {
+        Self(wait_bucket(wait_seconds) + u8::from(is_abroad) * WAITS)
     }
 
     /// The kind with that number.
@@ -32,7 +32,8 @@ impl Kind {
     /// Its number.
     #[inline]
     pub fn index(self) -> usize {
-        usize::from(self.0)
+        // It is as low as that; the compiler need not look again.
+        usize::from(self.0) % Self::COUNT
     }
 
     /// The waiting time's place in [`WAIT_BOUNDS`].
@@ -57,9 +58,9 @@ mod tests {
             assert_eq!(kind.is_some(), index < Kind::COUNT && index % 8 < WAIT_BOUNDS.len());
             assert!(kind.is_none_or(|kind| kind.index() == index));
         }
-        let kind = Kind::of(31, Destination::International);
+        let kind = Kind::of(31, true);
         assert_eq!((kind.wait(), kind.is_abroad()), (4, true));
-        let kind = Kind::of(4, Destination::NotOutbound);
+        let kind = Kind::of(4, false);
         assert_eq!((kind.wait(), kind.is_abroad()), (0, false));
     }
 }

@@ -64,8 +64,6 @@ pub fn group_name(group: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use demarc_proto::report::Destination;
-
     use super::*;
     use crate::call::Kind;
 
@@ -73,7 +71,7 @@ mod tests {
     fn callers_from_outside_are_told_apart_by_their_wait() {
         let mut waits = Waits::default();
         let mut add = |direction, outcome, seconds, calls| {
-            let kind = Kind::of(seconds, Destination::NotOutbound);
+            let kind = Kind::of(seconds, false);
             waits.add(&KindRow { quarter: 0, cell: Cell { direction, outcome }, kind, calls });
         };
         add(Direction::Inbound, Outcome::Answered, 4, 5);

@@ -86,6 +86,7 @@ pub(super) fn pack(calls: impl Iterator<Item = (u64, Kind)>) -> Vec<u8> {
             packing.place = place;
         }
         packing.counts[kind.index()] += 1;
+        packing.seen |= 1 << kind.index();
     }
     packing.end_place();
     packing.bytes.shrink_to_fit();
@@ -96,21 +97,27 @@ pub(super) fn pack(calls: impl Iterator<Item = (u64, Kind)>) -> Vec<u8> {
 struct Packing {
     place: u64,
     counts: [u32; Kind::COUNT],
+    /// One bit for each kind that was counted: most places have a call or two.
+    seen: u32,
     last: u64,
     bytes: Vec<u8>,
 }
 
+const _: () = assert!(Kind::COUNT <= u32::BITS as usize);
+
 impl Packing {
     /// How far a number lies behind the one before, and how many calls there are of it. That it is one takes no byte.
     fn end_place(&mut self) {
-        for (kind, count) in self.counts.iter_mut().enumerate().filter(|(_, count)| **count > 0) {
-            let number = self.place * Kind::COUNT as u64 + kind as u64;
-            put(&mut self.bytes, (number - self.last) << 1 | u64::from(*count == 1));
-            if *count > 1 {
-                put(&mut self.bytes, u64::from(*count));
+        while self.seen != 0 {
+            let kind = self.seen.trailing_zeros();
+            self.seen &= self.seen - 1;
+            let count = std::mem::take(&mut self.counts[kind as usize % Kind::COUNT]);
+            let number = self.place * Kind::COUNT as u64 + u64::from(kind);
+            put(&mut self.bytes, (number - self.last) << 1 | u64::from(count == 1));
+            if count > 1 {
+                put(&mut self.bytes, u64::from(count));
             }
             self.last = number;
-            *count = 0;
         }
     }
 }

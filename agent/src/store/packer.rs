@@ -168,7 +168,7 @@ impl Closed {
 mod tests {
     use std::collections::BTreeMap;
 
-    use demarc_proto::{Cell, report::Destination};
+    use demarc_proto::Cell;
     use proptest::prelude::*;
 
     use super::{super::days::read, *};
@@ -204,7 +204,7 @@ mod tests {
                 queue: NameId(names[1]),
                 extension: NameId(names[2]),
             },
-            kind: Kind::of(figures[2].unsigned_abs(), Destination::NotOutbound),
+            kind: Kind::of(figures[2].unsigned_abs(), false),
             figures: Figures { calls: 1, legs: figures[0], talk_seconds: figures[1], wait_seconds: figures[2] },
         }
     }
