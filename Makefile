@@ -1,5 +1,5 @@
 # What a contributor types. Everything needs only Rust, a C compiler and make.
-.PHONY: build demo test bench lint
+.PHONY: build demo test bench screenshots lint
 
 # The end-to-end tests mostly wait for windows to close, so many of them run side by side.
 export RUST_TEST_THREADS ?= 8
@@ -23,6 +23,9 @@ test:
 
 bench:
 	./deploy/bench/run
+
+screenshots:
+	./deploy/screenshots/run
 
 lint:
 	cargo fmt --all --check

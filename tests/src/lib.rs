@@ -5,7 +5,6 @@
 
 pub mod asterisk;
 pub mod authority;
-pub mod browser;
 pub mod cdr;
 pub mod cgroup;
 pub mod clock;
@@ -22,7 +21,6 @@ pub mod lab;
 pub mod machine;
 pub mod mariadb;
 pub mod oracle;
-pub mod owner;
 pub mod page;
 pub mod pages;
 pub mod postgres;
