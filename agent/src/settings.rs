@@ -6,6 +6,7 @@ pub mod load;
 pub mod loopback;
 pub mod recordings;
 pub mod source;
+pub mod updates;
 mod web;
 
 use std::path::PathBuf;
@@ -50,6 +51,9 @@ pub struct Settings {
     /// The owner's own pages.
     #[serde(default)]
     pub web: Web,
+    /// Updates of demarc, which the machine's own package manager fetches, checks and installs.
+    #[serde(default)]
+    pub updates: updates::Updates,
 }
 
 /// What to do on a kernel that cannot confine the roles.
@@ -205,6 +209,7 @@ impl Default for Settings {
             support: Support::default(),
             recordings: Recordings::default(),
             web: Web::default(),
+            updates: updates::Updates::default(),
         }
     }
 }

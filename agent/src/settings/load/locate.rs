@@ -7,12 +7,13 @@ use toml_edit::{Document, Item, Table, Value};
 use super::{LoadError, check::Fault};
 
 /// What may stand at each key, in words. Every key of the file has a line here.
-pub(super) const ALLOWED: &[(&str, &str)] = &[
+pub(in crate::settings) const ALLOWED: &[(&str, &str)] = &[
     ("state_dir", "a directory in quotes"),
     ("confinement", "\"required\" or \"best-effort\""),
     ("pbx", "a section"),
     ("pbx.trunks", "a list of trunk names in quotes, such as [\"provider1\"]"),
     ("pbx.quiet", "a duration in quotes, such as \"2m\""),
+    ("pbx.patience", "a duration in quotes, such as \"60s\""),
     ("pbx.queue_target", "a duration in quotes, such as \"20s\""),
     ("pbx.keep_missed", "a duration in quotes, such as \"30d\"; \"0s\" keeps nothing"),
     ("pbx.outside_line", "digits in quotes, such as \"9\""),
@@ -24,16 +25,26 @@ pub(super) const ALLOWED: &[(&str, &str)] = &[
          or \"fusionpbx-db\"",
     ),
     ("pbx.source.path", "a file in quotes, such as \"/var/log/asterisk/cdr-csv/Master.csv\""),
-    ("pbx.source.address", "host:port of a server on this machine in quotes, such as \"127.0.0.1:5038\""),
+    (
+        "pbx.source.address",
+        "host:port of a server on this machine in quotes, such as \"127.0.0.1:5038\"; for a database also the path of its unix socket",
+    ),
     ("pbx.source.user", "a name in quotes"),
     ("pbx.source.secret", "a secret in quotes"),
+    ("pbx.source.password", "a password in quotes"),
+    ("pbx.source.database", "the name of a database in quotes"),
+    ("pbx.source.table", "the name of a table in quotes"),
+    ("pbx.source.trunks", "the table of trunks in quotes, such as \"asterisk.trunks\", or \"\" for none"),
     ("pbx.source.columns", "a list of column names in quotes, such as [\"src\", \"dst\", \"-\"]"),
     ("pbx.source.outside_profiles", "a list of SIP profiles in quotes, such as [\"external\"]"),
     ("pbx.source.timezone", "an IANA time zone in quotes, such as \"Europe/Berlin\""),
     ("tunnel", "a section"),
     ("tunnel.enabled", "true or false"),
     ("tunnel.hub", "host:port in quotes, such as \"hub.example.com:443\""),
-    ("tunnel.proxy", "\"http://host:port\" or \"http://user:password@host:port\""),
+    (
+        "tunnel.proxy",
+        "\"http://host:port\", \"http://user:password@host:port\" or \"socks5://host:port\", such as \"http://proxy.example.com:3128\"",
+    ),
     ("stats", "a section"),
     ("stats.upload", "true or false"),
     ("stats.window", "a whole number of minutes that divides a day, such as \"1m\", \"1h\", \"1d\", or \"7d\""),
@@ -49,6 +60,14 @@ pub(super) const ALLOWED: &[(&str, &str)] = &[
     ("health.business_hours", "a list of days and hours in quotes, such as [\"mon-fri 08:00-18:00\"]"),
     ("health.clock_off", "a duration in quotes, such as \"60s\""),
     ("health.source_trouble", "a duration in quotes, such as \"15m\""),
+    ("support", "a section"),
+    ("support.mode", "\"ask\" or \"never\""),
+    ("support.authorities", "a list of public keys in quotes, as in a .pub file"),
+    ("support.longest", "a duration in quotes, such as \"24h\""),
+    ("support.shell", "a program in quotes, such as \"/bin/bash\""),
+    ("support.asterisk", "a program in quotes, such as \"/usr/sbin/asterisk\""),
+    ("support.asterisk_conf", "a file in quotes, such as \"/etc/asterisk/asterisk.conf\""),
+    ("support.logs", "a list of log files in quotes"),
     ("recordings", "a section"),
     ("recordings.paths", "a list of directories in quotes"),
     ("web", "a section"),
@@ -62,6 +81,9 @@ pub(super) const ALLOWED: &[(&str, &str)] = &[
     ("recordings.holds", "a section"),
     ("recordings.holds.paths", "a list of files and directories in quotes"),
     ("recordings.holds.extensions", "a list of extensions in quotes, such as [\"1001\"]"),
+    ("updates", "a section"),
+    ("updates.via_tunnel", "true or false"),
+    ("updates.listen", "address:port of this machine in quotes, such as \"127.0.0.1:8428\""),
 ];
 
 /// The error of the parser, as its reader needs it.
