@@ -11,6 +11,9 @@ use crate::health::business::Hours;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Health {
+    /// Whether reports of the machine's health are sent.
+    #[serde(default)]
+    pub upload: bool,
     /// An alert is raised where less of a file system is free: in percent.
     #[serde(default = "default_disk_free_percent")]
     pub disk_free_percent: u32,
@@ -40,6 +43,7 @@ pub struct Health {
 impl Default for Health {
     fn default() -> Self {
         Self {
+            upload: false,
             disk_free_percent: default_disk_free_percent(),
             disk_full_days: default_disk_full_days(),
             registration_lost: default_minutes(),

@@ -52,6 +52,7 @@ pub(in crate::settings) const ALLOWED: &[(&str, &str)] = &[
     ("stats.grace", "a duration in quotes, such as \"24h\""),
     ("stats.schema", "the number of a report schema, such as 1"),
     ("health", "a section"),
+    ("health.upload", "true or false"),
     ("health.disk_free_percent", "a whole number from 0 to 100"),
     ("health.disk_full_days", "a whole number of days"),
     ("health.registration_lost", "a duration in quotes, such as \"5m\""),
