@@ -3,6 +3,7 @@
 pub mod doctor;
 pub mod enroll;
 pub mod import;
+pub mod man;
 pub mod preview;
 pub mod recordings;
 pub mod report;
@@ -24,7 +25,7 @@ use std::{
     time::SystemTime,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{
     confine::{
@@ -59,15 +60,14 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    // What has no comment here is described where its arguments are, at more length.
     /// Connects this site to a vendor, by a one-time token.
     Enroll(enroll::EnrollArgs),
     /// Runs the daemon in the foreground until it is told to end.
     Run(run::RunArgs),
-    /// Reads old call record files into the local figures. Imported calls are never reported to the vendor.
     Import(import::ImportArgs),
     /// Prints how many calls there were, how long people talked and how long callers waited.
     Report(report::ReportArgs),
-    /// Looks which sources of call records this machine has, and recommends which to read.
     Sources(sources::SourcesArgs),
     /// Counts call recordings, and removes old ones. No process of demarc can open one.
     Recordings(recordings::RecordingsArgs),
@@ -88,6 +88,9 @@ enum Command {
     /// Takes one role of the daemon. The supervisor starts this; nobody types it.
     #[command(hide = true)]
     Role(role::RoleArgs),
+    /// Writes the manual pages and the completions of shells. Whoever builds a package runs this.
+    #[command(hide = true)]
+    Man(man::ManArgs),
 }
 
 /// Reads the command line, does what it says, and returns the exit code.
@@ -108,6 +111,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     // A role gets what it needs from the supervisor, and is not able to read the config file.
     if let Command::Role(args) = &cli.command {
         return role::run(args);
+    }
+    match &cli.command {
+        Command::Man(args) => return man::run(args, Cli::command()).map(|()| ExitCode::SUCCESS),
+        _ => {}
     }
     if let Command::Web(args) = &cli.command
         && args.needs_no_config()
@@ -143,7 +150,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             confine_command(&loaded.settings)?;
             sent::run(args, &loaded.settings)
         }
-        Command::Role(_) => unreachable!("handled above"),
+        Command::Role(_) | Command::Man(_) => unreachable!("handled above"),
     }
 }
 
