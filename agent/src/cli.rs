@@ -10,6 +10,7 @@ pub mod report;
 pub mod role;
 pub mod run;
 pub mod sent;
+pub mod setup;
 pub mod sources;
 pub mod stats;
 pub mod status;
@@ -61,6 +62,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     // What has no comment here is described where its arguments are, at more length.
+    Setup(setup::SetupArgs),
     /// Connects this site to a vendor, by a one-time token.
     Enroll(enroll::EnrollArgs),
     /// Runs the daemon in the foreground until it is told to end.
@@ -88,6 +90,9 @@ enum Command {
     /// Takes one role of the daemon. The supervisor starts this; nobody types it.
     #[command(hide = true)]
     Role(role::RoleArgs),
+    /// Counts the newest records for the preview that `demarc setup` shows. It starts this; nobody types it.
+    #[command(hide = true)]
+    SetupSample(setup::SampleArgs),
     /// Writes the manual pages and the completions of shells. Whoever builds a package runs this.
     #[command(hide = true)]
     Man(man::ManArgs),
@@ -113,6 +118,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         return role::run(args);
     }
     match &cli.command {
+        // It is told everything on its standard input.
+        Command::SetupSample(_) => return setup::run_sample().map(|()| ExitCode::SUCCESS),
         Command::Man(args) => return man::run(args, Cli::command()).map(|()| ExitCode::SUCCESS),
         _ => {}
     }
@@ -128,9 +135,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         (Err(LoadError::Missing { .. }), Command::Sources(args)) => {
             return sources::run(args, &Settings::default()).map(|()| ExitCode::SUCCESS);
         }
+        (Err(LoadError::Missing { .. }), Command::Setup(args)) => return setup::run(args, &cli.config, None),
         (Err(error), _) => return Err(error.into()),
     };
     match &cli.command {
+        Command::Setup(args) => setup::run(args, &cli.config, Some(&loaded)),
         Command::Enroll(args) => {
             StateDir::new(&loaded.settings.state_dir).become_owner()?;
             enroll::run(args, &loaded.settings)
@@ -150,7 +159,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             confine_command(&loaded.settings)?;
             sent::run(args, &loaded.settings)
         }
-        Command::Role(_) | Command::Man(_) => unreachable!("handled above"),
+        Command::Role(_) | Command::SetupSample(_) | Command::Man(_) => unreachable!("handled above"),
     }
 }
 

@@ -30,6 +30,7 @@ pub mod process;
 pub mod programs;
 pub mod relay;
 pub mod site;
+pub mod terminal;
 pub mod traces;
 pub mod traffic;
 pub mod wait;
