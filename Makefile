@@ -30,8 +30,10 @@ lint:
 # Manual pages and completions of both programs, into target/man.
 man:
 	cargo build --workspace
+	mkdir -p target/man
 	./target/debug/demarc man target/man
 	./target/debug/demarc-hub man target/man
+	cp deploy/man/demarc.toml.5 target/man/
 
 # The reference of the settings and the example of a config file, from the types. Tests fail where they have drifted apart.
 docs:

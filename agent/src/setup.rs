@@ -2,6 +2,7 @@
 
 pub mod answers;
 pub mod database;
+pub mod digest;
 pub mod draft;
 pub mod findings;
 pub mod question;

@@ -220,9 +220,13 @@ fn by_hand_it_takes_few_keys_and_enter_alone_answers_nothing() {
     terminal.expect("1 of 4  Statistics", LIMIT);
     terminal.expect("y = yes, n = no] ", LIMIT);
     // Neither Enter nor any other key is taken for an answer.
-    terminal.paste("\r \u{1b}x\r");
+    terminal.paste("\r");
     terminal.expect("Enter is no answer here", LIMIT);
+    terminal.paste("x \u{1b}Oy\u{1b}[A\r");
     terminal.expect("Enter is no answer here", LIMIT);
+    // Nor is a token that was pasted too early.
+    terminal.paste(&format!("yn{token}\r"));
+    terminal.expect("That was more than one key", LIMIT);
     assert!(!terminal.shown().contains("2 of 4"));
     terminal.press('y');
     for (question, key) in [("2 of 4  Health", 'n'), ("3 of 4  Support", 'y'), ("4 of 4  Updates", 'n')] {

@@ -14,6 +14,7 @@ use std::{
 use anyhow::{Context, bail};
 use clap::Args;
 use rustix::fs::{Access, access};
+use toml_edit::DocumentMut;
 
 pub use self::sample::{SampleArgs, run as run_sample};
 use self::{ask::Asker, deed::Outcome, screen::Screen};
@@ -96,18 +97,25 @@ pub fn run(args: &SetupArgs, config: &Path, before: Option<&Loaded>) -> anyhow::
 
     let findings = Findings::of(&root, super::now(), &now.pbx);
     screen.say(&findings.screen());
-    let mut sources = Vec::new();
+    let (mut sources, mut new_user) = (Vec::new(), None);
     if now.pbx.source.is_empty() {
-        sources = asker.sources().unwrap_or_else(|| findings.sources.clone());
+        match asker.sources() {
+            // Named ones are taken at their word.
+            Some(named) => sources = named,
+            None => {
+                sources = findings.sources.clone();
+                new_user = NewUser::for_one_of(&mut sources)?;
+            }
+        }
     }
-    let new_user = NewUser::for_one_of(&mut sources)?;
     let in_effect = if sources.is_empty() { &now.pbx.source } else { &sources };
     let known: Vec<String> = findings.trunks.iter().map(|trunk| trunk.name.clone()).collect();
-    let needs_trunks = now.pbx.trunks.is_empty() && !in_effect.is_empty() && !Findings::tell_of_trunks(in_effect);
-    let trunks = if needs_trunks { asker.trunks(known)? } else { Vec::new() };
-    let says_confinement = text.as_ref().is_some_and(|text| text.contains("confinement"));
+    let needed = now.pbx.trunks.is_empty() && !in_effect.is_empty() && !Findings::tell_of_trunks(in_effect);
+    let trunks = asker.trunks(known, needed)?;
+    let says_confinement =
+        text.as_ref().and_then(|text| text.parse::<DocumentMut>().ok()?.get("confinement").map(drop));
     let confinement = match Ground::of_the_kernel()?.landlock {
-        None if !says_confinement => Some(asker.confinement()?),
+        None if says_confinement.is_none() => Some(asker.confinement()?),
         _ => None,
     };
     let site =

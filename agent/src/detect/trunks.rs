@@ -16,12 +16,14 @@ pub struct NamedTrunk {
     pub file: String,
 }
 
+/// Finds the lines in one kind of file.
+type Reader = fn(&Conf) -> Vec<String>;
+
 /// The lines, in the order of the files.
 pub fn trunks(machine: &Machine) -> Vec<NamedTrunk> {
     let etc = asterisk::settings_directory(machine);
     let mut found: Vec<NamedTrunk> = Vec::new();
-    let readers: [(&str, fn(&Conf) -> Vec<String>); 3] =
-        [("pjsip.conf", pjsip), ("sip.conf", peers), ("iax.conf", peers)];
+    let readers: [(&str, Reader); 3] = [("pjsip.conf", pjsip), ("sip.conf", peers), ("iax.conf", peers)];
     for (name, read) in readers {
         let file = format!("{etc}/{name}");
         for name in Conf::read(machine, &file).map(|conf| read(&conf)).unwrap_or_default() {

@@ -1,10 +1,11 @@
-//! The reference of the settings, and the example of a whole config file: made of the types, their comments, their defaults
+//! The reference of the settings, once more as a page of the manual, and the example of a whole config file: made of the types, their comments, their defaults
 //! and the words of `ALLOWED`, by a test, so that the program does not carry it.
 //!
-//! `make docs` writes both files anew. The tests fail where a type, a word, the reference or the example says what the others
+//! `make docs` writes all three files anew. The tests fail where a type, a word, the reference or the example says what the others
 //! do not.
 
 mod example;
+mod manual;
 mod types;
 
 use std::{collections::BTreeSet, fmt::Write, path::Path};
@@ -168,6 +169,11 @@ fn the_reference_in_docs_is_what_the_types_say() {
 #[test]
 fn the_shipped_example_is_what_the_types_say() {
     expect_file![file("deploy/examples/demarc.toml")].assert_eq(&example::text(&sections()));
+}
+
+#[test]
+fn the_page_of_the_manual_is_what_the_types_say() {
+    expect_file![file("deploy/man/demarc.toml.5")].assert_eq(&manual::page(&sections()));
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn fresh(wish: &Wish) -> String {
     let mut text = format!(
         "# What demarc does here. Written by `demarc setup` on {}, and yours to change: an edit counts within a second.\n\
          # Running `demarc setup` again changes nothing here but the answers to its questions.\n\
-         # Every setting with its default: docs/settings.md, and man demarc.toml where the manual is installed.\n\n",
+         # Every setting with its default: man 5 demarc.toml, or docs/settings.md.\n\n",
         wish.day
     );
     let state_dir = wish.state_dir.clone().unwrap_or_else(|| Settings::default().state_dir);
@@ -260,7 +260,7 @@ mod tests {
         expect![[r##"
             # What demarc does here. Written by `demarc setup` on 2026-11-26, and yours to change: an edit counts within a second.
             # Running `demarc setup` again changes nothing here but the answers to its questions.
-            # Every setting with its default: docs/settings.md, and man demarc.toml where the manual is installed.
+            # Every setting with its default: man 5 demarc.toml, or docs/settings.md.
 
             # Everything that demarc keeps lies here.
             state_dir = "/var/lib/demarc"

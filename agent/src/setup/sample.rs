@@ -3,13 +3,13 @@
 use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom},
-    time::Duration,
 };
 
 use anyhow::Context;
 use demarc_proto::{ReportId, Window};
 use serde::{Deserialize, Serialize};
 
+use super::digest;
 use crate::{
     call::CallRules,
     pbx::{Zone, leg::Row, source},
@@ -36,6 +36,8 @@ pub struct Sample {
     pub window: Option<Window>,
     /// How many calls ended in it.
     pub calls: u64,
+    /// What the report says, in words.
+    pub digest: Vec<String>,
     /// The report, without the spaces behind it.
     pub body: Option<String>,
     /// Why there is none, in words.
@@ -107,7 +109,7 @@ impl Records {
         let length = settings.stats.window;
         // As if they had been quiet for long enough.
         let later = now + quiet.as_secs().max(1);
-        store.settle(later, Duration::ZERO.max(quiet), Some(Reporting { length, open_from: 0 }))?;
+        store.settle(later, quiet, Some(Reporting { length, open_from: 0 }))?;
         let mut sample = Sample { source: Some(self.source.name()), rows: taken.rows, ..Sample::default() };
         let Some(newest) = newest.and_then(|end| u64::try_from(end).ok()) else {
             sample.why = Some("there are no calls in the records yet".to_owned());
@@ -124,6 +126,7 @@ impl Records {
                 tally.and_then(|tally| report::build(&tally, ReportId::from_bits([0; 16]), settings.stats.floor));
             if let Some(report) = report.filter(|_| window.end() <= now || sample.body.is_none()) {
                 (sample.window, sample.calls) = (Some(window), calls);
+                sample.digest = digest::lines(&report);
                 sample.body = Some(report.to_body().trim_end().to_owned());
                 if window.end() <= now {
                     break;

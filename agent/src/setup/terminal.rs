@@ -6,10 +6,15 @@ use std::{
     os::fd::AsFd,
 };
 
-use rustix::termios::{self, LocalModes, OptionalActions, Termios};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    termios::{self, LocalModes, OptionalActions, QueueSelector, Termios},
+};
 
 /// The longest line that is read.
 const LONGEST: usize = 16 * 1024;
+/// Nobody presses two keys within that time.
+const ALONE: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 /// What Ctrl-C and Ctrl-D send.
 const GIVE_UP: [u8; 2] = [3, 4];
 
@@ -56,6 +61,7 @@ impl Terminal {
     /// # Errors
     /// When the person gives up.
     pub fn key(&self, prompt: &str, keys: &[(char, &str)]) -> Result<char, NoAnswer> {
+        let mut sequence = Sequence::None;
         let raw = Raw::begin(&self.input, &self.normal)?;
         let choice: Vec<String> = keys.iter().map(|(key, word)| format!("{key} = {word}")).collect();
         let choice = choice.join(", ");
@@ -68,19 +74,33 @@ impl Terminal {
                 say("\n")?;
                 return Err(NoAnswer::GivenUp);
             }
+            if sequence.takes(byte[0]) {
+                continue;
+            }
             let typed = char::from(byte[0]).to_ascii_lowercase();
             match keys.iter().find(|(key, _)| *key == typed) {
+                // A key comes alone; what comes with more was pasted, and meant for something else.
+                Some(_) if self.more_follows()? => {
+                    termios::tcflush(&self.input, QueueSelector::IFlush).map_err(io::Error::from)?;
+                    say(&format!("\nThat was more than one key; press one of: {choice} "))?;
+                }
                 Some((key, word)) => {
                     drop(raw);
                     say(&format!("{word}\n"))?;
                     return Ok(*key);
                 }
                 None if matches!(typed, '\n' | '\r') => {
-                    say(&format!("\nEnter is no answer here; press one of: {choice} "))?
+                    say(&format!("\nEnter is no answer here; press one of: {choice} "))?;
                 }
                 None => {}
             }
         }
+    }
+
+    /// Whether more comes at once than a person types.
+    fn more_follows(&self) -> io::Result<bool> {
+        let mut waiting = [PollFd::new(&self.input, PollFlags::IN)];
+        Ok(poll(&mut waiting, Some(&ALONE))? > 0)
     }
 
     /// Asks for a line.
@@ -88,7 +108,7 @@ impl Terminal {
     /// # Errors
     /// When the person gives up.
     pub fn line(&self, prompt: &str) -> Result<String, NoAnswer> {
-        termios::tcflush(&self.input, termios::QueueSelector::IFlush).map_err(io::Error::from)?;
+        termios::tcflush(&self.input, QueueSelector::IFlush).map_err(io::Error::from)?;
         say(prompt)?;
         let mut line = Vec::new();
         let mut byte = [0];
@@ -101,6 +121,33 @@ impl Terminal {
                 other => line.push(other),
             }
         }
+    }
+}
+
+/// How far a key that sends several bytes has come: an arrow, or one of the block of digits, which can end in a letter.
+enum Sequence {
+    None,
+    Escape,
+    /// One more byte, and it is over.
+    Shifted,
+    /// Until a byte that ends it.
+    Control,
+}
+
+impl Sequence {
+    /// Whether the byte belongs to such a key.
+    fn takes(&mut self, byte: u8) -> bool {
+        let (next, taken) = match (&*self, byte) {
+            (Self::None, 0x1b) => (Self::Escape, true),
+            (Self::None, _) => (Self::None, false),
+            (Self::Escape, b'[') => (Self::Control, true),
+            (Self::Escape, b'O') => (Self::Shifted, true),
+            (Self::Escape | Self::Shifted, _) => (Self::None, true),
+            (Self::Control, 0x40..=0x7e) => (Self::None, true),
+            (Self::Control, _) => (Self::Control, true),
+        };
+        *self = next;
+        taken
     }
 }
 
@@ -132,4 +179,19 @@ fn say(text: &str) -> io::Result<()> {
     let mut out = io::stdout();
     out.write_all(text.as_bytes())?;
     out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_several_bytes_are_no_letters() {
+        let letters = |bytes: &[u8]| {
+            let mut sequence = Sequence::None;
+            bytes.iter().filter(|byte| !sequence.takes(**byte)).map(|byte| char::from(*byte)).collect::<String>()
+        };
+        // Nine on the block of digits, an arrow, a key with a modifier, Alt and y; then y.
+        assert_eq!(letters(b"\x1bOy\x1b[A\x1b[1;5n\x1byy"), "y");
+    }
 }

@@ -38,25 +38,21 @@ impl Asker {
         }
     }
 
-    /// The lines to the outside, where no source tells; `known` are those that the phone system's settings name.
-    pub(super) fn trunks(&mut self, known: Vec<String>) -> anyhow::Result<Vec<String>> {
+    /// The lines to the outside: `known` are those that the phone system's settings name, and they are `needed` where neither
+    /// the config file nor a source names any.
+    pub(super) fn trunks(&mut self, known: Vec<String>, needed: bool) -> anyhow::Result<Vec<String>> {
         match self {
-            Self::File(_, answers) if answers.trunks.is_some() || known.is_empty() => self.trunks_in_file(),
-            Self::Person(terminal) if known.is_empty() => {
+            Self::File(_, answers) if answers.trunks.is_some() => Ok(answers.trunks.clone().unwrap_or_default()),
+            _ if !needed => Ok(Vec::new()),
+            _ if !known.is_empty() => Ok(known),
+            Self::File(file, answers) => Ok(answers.trunks(file)?),
+            Self::Person(terminal) => {
                 let line = terminal.line(
                     "\nWhat are the lines to the outside called in the phone system? Without them, calls from outside count as \
                      internal.\n  Names with commas between them, or Enter to add them later: ",
                 )?;
                 Ok(line.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect())
             }
-            _ => Ok(known),
-        }
-    }
-
-    fn trunks_in_file(&self) -> anyhow::Result<Vec<String>> {
-        match self {
-            Self::File(file, answers) => Ok(answers.trunks(file)?),
-            Self::Person(_) => Ok(Vec::new()),
         }
     }
 

@@ -137,6 +137,9 @@ impl Outcome {
                 (self.site, self.hub) = (Some(site.site.to_string()), Some(site.hub));
             }
         }
+        if self.site.is_none() && self.enrollment_error.is_none() {
+            screen.say("No vendor: nothing leaves. demarc enroll TOKEN connects this site whenever you like.\n");
+        }
         if !args.no_start {
             self.start(&state, screen)?;
         }

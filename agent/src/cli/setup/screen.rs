@@ -40,10 +40,11 @@ impl Screen {
             return self.say(&format!("\nThere is no report to show yet: {why}.\n"));
         };
         let from = jiff::Timestamp::from_second(i64::try_from(window.start).unwrap_or(0)).unwrap_or_default();
+        let digest: String = sample.digest.iter().map(|line| format!("  {line}\n")).collect();
         self.say(&format!(
-            "\nThis is what would have left for the {} calls of the {} hours from {} on, counted here from {}:\n\n{body}\n\n\
-             Behind it stand spaces up to a multiple of 4096 bytes, and its id is drawn anew each time. The first one waits for {} \
-             hours after enrollment; demarc stats preview shows it before it goes.\n",
+            "\nThis is what would have left for the {} calls of the {} hours from {} on,\ncounted here from {}:\n\n{digest}\n\
+             Byte for byte, but for spaces behind it and an id that is drawn anew each time:\n\n{body}\n\n\
+             The first report waits for {} hours after enrollment; demarc stats preview shows it before it goes.\n",
             sample.calls,
             window.seconds / 3600,
             from.strftime("%Y-%m-%d %H:%M UTC"),
