@@ -286,6 +286,71 @@ fn giving_up_at_any_question_leaves_everything_as_it_was() {
 }
 
 #[test]
+fn answers_can_be_changed_until_they_are_confirmed_and_what_is_in_force_is_shown() {
+    let machine = Machine::new();
+    let answers = machine.answers("stats = true\nhealth = false\nsupport = false\nupdates = false\ntoken = \"none\"\n");
+    machine.setup(&["--answers", &answers]).ok();
+    let written = machine.site.read_config();
+    let mut command = machine.site.command();
+    command.arg("setup").arg("--root").arg(machine.root());
+    let mut terminal = Terminal::start(&mut command);
+    for (round, last) in [('y', 'c'), ('n', 'q')] {
+        for (place, now) in ["yes", "no", "no", "no"].into_iter().enumerate() {
+            terminal.expect(&format!("{} of 4", place + 1), LIMIT);
+            terminal.expect(&format!("now:            {now}"), LIMIT);
+            terminal.expect("y = yes, n = no] ", LIMIT);
+            terminal.press(round);
+        }
+        terminal.expect("Token, or Enter for no vendor: ", LIMIT);
+        terminal.press('\r');
+        let difference = if round == 'y' { "+ via_tunnel = true" } else { "- upload = true" };
+        terminal.expect(difference, LIMIT);
+        terminal.expect("q = quit] ", LIMIT);
+        terminal.press(last);
+    }
+    terminal.expect("given up; nothing was changed", LIMIT);
+    assert_eq!(terminal.ended(LIMIT).code(), Some(1));
+    assert_eq!(machine.site.read_config(), written);
+}
+
+#[test]
+fn a_new_file_belongs_to_whom_its_directory_belongs_to_and_the_state_to_its_owner() {
+    if !machine::is_root() {
+        return;
+    }
+    const SOMEBODY: u32 = 54_321;
+    let hub = Hub::start();
+    let mut machine = Machine::new();
+    // As packages leave it: the settings are root's and readable for demarc, the state is demarc's.
+    let directory = tempfile::Builder::new().prefix("demarc-root-").tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let (etc, state) = (directory.path().join("etc"), directory.path().join("state"));
+    for (path, owner) in [(&etc, 0), (&state, SOMEBODY)] {
+        fs::create_dir(path).unwrap();
+        std::os::unix::fs::chown(path, Some(owner), Some(SOMEBODY)).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o750)).unwrap();
+    }
+    machine.feed(20, yesterday());
+    let token = hub.token("site-one");
+    let answers =
+        machine.answers(&format!("stats = true\nhealth = false\nsupport = true\nupdates = false\ntoken = {token:?}\n"));
+    // Where everybody can reach it.
+    let program = directory.path().join("demarc");
+    machine::copy_program(demarc_tests::programs::agent(), &program);
+    let mut command = std::process::Command::new(program);
+    command.arg("--config").arg(etc.join("demarc.toml")).arg("setup").arg("--state-dir").arg(&state);
+    command.arg("--root").arg(machine.root()).args(["--answers", &answers, "--json", "--no-start"]);
+    let told = process::run(&mut command, LIMIT).json();
+    assert_eq!((&told["site"], &told["service"]), (&"site-one".into(), &Value::Null), "{told}");
+    let written = fs::metadata(etc.join("demarc.toml")).unwrap();
+    assert_eq!((written.uid(), written.gid(), written.mode() & 0o777), (0, SOMEBODY, 0o640));
+    for (path, (_, _, _)) in tree(&state) {
+        assert_eq!(fs::symlink_metadata(&path).unwrap().uid(), SOMEBODY, "{}", path.display());
+    }
+    assert!(tree(&state).keys().any(|path| path.ends_with("site.json")));
+}
+
+#[test]
 fn systemd_starts_it_where_it_has_a_unit_for_that_file() {
     let mut machine = Machine::new();
     machine.feed(20, yesterday());

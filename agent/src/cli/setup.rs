@@ -51,8 +51,8 @@ use crate::{
     Examples:\n  demarc setup\n  demarc setup --answers answers.toml --dry-run"
 )]
 pub struct SetupArgs {
-    /// Takes the answers from this file and asks nothing.
-    #[arg(long, value_name = "FILE")]
+    /// Takes the answers from this file, or from standard input for -, and asks nothing.
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     answers: Option<PathBuf>,
     /// Shows the config file and what would be done, and changes nothing.
     #[arg(long)]

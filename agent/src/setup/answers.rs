@@ -1,6 +1,9 @@
 //! Answers that were written down beforehand, for many machines alike. What is not answered there is not guessed.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use serde::Deserialize;
 
@@ -72,14 +75,13 @@ pub enum AnswersError {
 }
 
 impl Answers {
-    /// Reads a file.
+    /// Reads a file; `-` is standard input.
     ///
     /// # Errors
     /// When it cannot be read or understood.
     pub fn read(file: &Path) -> Result<Self, AnswersError> {
-        let text = std::fs::read_to_string(file)
-            .map_err(|source| AnswersError::Unreadable { file: file.to_owned(), source })?;
-        Self::parse(file, &text)
+        let text = if file == Path::new("-") { io::read_to_string(io::stdin()) } else { fs::read_to_string(file) };
+        Self::parse(file, &text.map_err(|source| AnswersError::Unreadable { file: file.to_owned(), source })?)
     }
 
     fn parse(file: &Path, text: &str) -> Result<Self, AnswersError> {
