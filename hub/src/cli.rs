@@ -74,13 +74,17 @@ pub enum Command {
         #[arg(long, default_value = "24h", value_parser = parse_duration)]
         valid: Duration,
     },
-    /// Lists the sites.
+    /// Lists the sites, with when each was last seen.
+    ///
+    /// Example: demarc-hub --config /srv/hub/hub.toml sites --json
     Sites {
         /// Prints JSON.
         #[arg(long)]
         json: bool,
     },
     /// Shows the reports of a site.
+    ///
+    /// Example: demarc-hub --config /srv/hub/hub.toml show site-one
     Show {
         /// The site.
         site: SiteId,
