@@ -110,3 +110,29 @@ fn prose(text: &str, at: usize) -> bool {
     let fences = text[..at].lines().filter(|line| line.starts_with("```")).count();
     fences.is_multiple_of(2) && !text[..at].ends_with('`')
 }
+
+#[test]
+fn every_command_has_a_page_of_the_manual_and_is_completed() {
+    let directory = tempfile::tempdir().unwrap();
+    let made = Command::new(env!("CARGO_BIN_EXE_demarc")).arg("man").arg(directory.path()).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let help = Command::new(env!("CARGO_BIN_EXE_demarc")).arg("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let (_, commands) = help.split_once("Commands:\n").unwrap();
+    let commands = commands.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.strip_prefix("  "));
+    let commands: Vec<&str> =
+        commands.filter_map(|line| line.split(' ').next()).filter(|word| !matches!(*word, "" | "help")).collect();
+    assert!(commands.len() > 10 && commands.contains(&"setup"), "{commands:?}");
+    let bash = fs::read_to_string(directory.path().join("completions/bash/demarc")).unwrap();
+    for command in commands {
+        let page = fs::read_to_string(directory.path().join(format!("demarc-{command}.1"))).unwrap();
+        assert!(page.contains(".SH DESCRIPTION"), "{page}");
+        assert!(bash.contains(&format!("demarc__subcmd__{command}")), "{command}");
+    }
+    for hidden in ["role", "man", "setup-sample"] {
+        assert!(!directory.path().join(format!("demarc-{hidden}.1")).exists(), "{hidden}");
+    }
+    let checked =
+        Command::new("bash").arg("-n").arg(directory.path().join("completions/bash/demarc")).output().unwrap();
+    assert!(checked.status.success(), "{checked:?}");
+}

@@ -351,6 +351,43 @@ fn a_new_file_belongs_to_whom_its_directory_belongs_to_and_the_state_to_its_owne
 }
 
 #[test]
+fn the_preview_is_counted_by_nobody_and_leaves_nothing() {
+    use std::{
+        io::Write,
+        process::{Command, Stdio},
+    };
+    let mut machine = Machine::new();
+    machine.feed(25, yesterday());
+    let room = tempfile::Builder::new().prefix("demarc-room-").tempdir().unwrap();
+    fs::set_permissions(room.path(), fs::Permissions::from_mode(0o711)).unwrap();
+    let state = room.path().join("state");
+    let source = serde_json::json!({"type": "asterisk-csv", "timezone": "UTC",
+        "path": machine.root().join("var/log/asterisk/cdr-csv/Master.csv")});
+    let settings = serde_json::json!({"state_dir": &state, "pbx": {"trunks": ["provider1"], "source": [source]}});
+    let mut child = Command::new(demarc_tests::programs::agent());
+    let mut child = child.arg("setup-sample").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(settings.to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let sample: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(sample["calls"], 25, "{sample}");
+    assert!(!sample["digest"].as_array().unwrap().is_empty());
+    let made = tree(&state);
+    assert!(made.keys().any(|path| path.ends_with("calls.db")));
+    if machine::is_root() {
+        assert!(made.keys().all(|path| fs::symlink_metadata(path).unwrap().uid() == 65_534), "{:?}", made.keys());
+    }
+    // What setup itself makes for it goes away with it.
+    let answers = machine.answers("stats = true\nhealth = false\nsupport = false\nupdates = false\ntoken = \"none\"\n");
+    let temporary = machine.site.path("tmp");
+    fs::create_dir(&temporary).unwrap();
+    machine.site.set_env("TMPDIR", temporary.to_str().unwrap());
+    fs::set_permissions(machine.site.path("."), fs::Permissions::from_mode(0o711)).unwrap();
+    let told = machine.setup(&["--answers", &answers, "--json"]).json();
+    assert_eq!(told["sample"]["calls"], 25, "{told}");
+    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0);
+}
+
+#[test]
 fn systemd_starts_it_where_it_has_a_unit_for_that_file() {
     let mut machine = Machine::new();
     machine.feed(20, yesterday());

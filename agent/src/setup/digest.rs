@@ -12,13 +12,13 @@ pub fn lines(report: &Report) -> Vec<String> {
     lines.push(format!("talk time       {}", seconds(&report.talk)));
     lines.push(format!("waiting time    {}", seconds(&report.wait)));
     let classes = report.destination.iter().map(|group| {
-        let names = group.classes.iter().map(|class| word(class)).collect::<Vec<_>>().join(" or ");
+        let names = group.classes.iter().map(word).collect::<Vec<_>>().join(" or ");
         format!("{} {names}", group.calls)
     });
     lines.push(format!("destination     {}", classes.collect::<Vec<_>>().join(", ")));
     if !report.quality.is_empty() {
         let bands = report.quality.iter().map(|group| {
-            let names = group.bands.iter().map(|band| word(band)).collect::<Vec<_>>().join(" or ");
+            let names = group.bands.iter().map(word).collect::<Vec<_>>().join(" or ");
             format!("{} {names}", group.calls)
         });
         lines.push(format!("sound           {}", bands.collect::<Vec<_>>().join(", ")));
@@ -68,7 +68,7 @@ fn seconds(groups: &[SecondsGroup]) -> String {
 }
 
 /// The word that the report itself has for it.
-fn word(value: &impl serde::Serialize) -> String {
+fn word<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_value(value)
         .ok()
         .and_then(|value| value.as_str().map(|word| word.replace('_', " ")))

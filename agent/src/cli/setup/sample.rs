@@ -1,8 +1,9 @@
 //! The first report's preview, counted by a child that can open nothing but the records and a directory that is thrown away.
 
 use std::{
-    env,
+    env, fs,
     io::{self, Read, Write},
+    os::unix::fs::PermissionsExt,
     process::{Command, Stdio},
 };
 
@@ -14,6 +15,9 @@ use crate::{
     setup::sample::{Records, Sample},
     state::StateDir,
 };
+
+/// The user that root becomes to read records; it owns nothing anywhere.
+const NOBODY: u32 = 65_534;
 
 /// Arguments of the command that the child runs.
 #[derive(Debug, Args)]
@@ -29,6 +33,8 @@ pub(super) fn take(settings: &Settings) -> Sample {
 
 fn ask_child(settings: &Settings) -> anyhow::Result<Sample> {
     let room = tempfile::Builder::new().prefix("demarc-setup-").tempdir()?;
+    // The child gives up root, and has to get to its directory in here.
+    fs::set_permissions(room.path(), fs::Permissions::from_mode(0o711))?;
     let settings = Settings { state_dir: room.path().join("state"), ..settings.clone() };
     let mut child = Command::new(env::current_exe()?)
         .arg("setup-sample")
@@ -57,8 +63,14 @@ pub fn run() -> anyhow::Result<()> {
     let sample = match Records::open(&settings) {
         Err(sample) => *sample,
         Ok(records) => {
-            StateDir::new(&settings.state_dir).create()?;
-            // The records are what callers have sent: who reads them opens nothing else from here on.
+            let state = StateDir::new(&settings.state_dir);
+            fs::create_dir_all(state.root())?;
+            if rustix::process::geteuid().is_root() {
+                std::os::unix::fs::chown(state.root(), Some(NOBODY), Some(NOBODY))?;
+            }
+            // The records are what callers have sent: who reads them is nobody, and opens nothing else from here on.
+            state.become_owner()?;
+            state.create()?;
             super::super::confine_command(&settings)?;
             records.count(&settings, super::super::now())?
         }
