@@ -32,6 +32,7 @@ pub mod recordings;
 pub mod report;
 pub mod session;
 pub mod settings;
+pub mod setup;
 mod staged;
 pub mod state;
 pub mod store;

@@ -5,6 +5,8 @@ pub mod health;
 pub mod load;
 pub mod loopback;
 pub mod recordings;
+#[cfg(test)]
+mod reference;
 pub mod source;
 pub mod updates;
 mod web;

@@ -29,6 +29,7 @@ mod real_asterisk;
 mod record_files;
 mod recordings;
 mod records;
+mod setup;
 mod sound;
 mod sources;
 mod stalled;

@@ -29,6 +29,7 @@ pub mod programs;
 pub mod relay;
 pub mod repository;
 pub mod site;
+pub mod terminal;
 pub mod traces;
 pub mod traffic;
 pub mod wait;
