@@ -8,6 +8,7 @@ mod connections;
 pub mod derive;
 mod keeper;
 mod lock;
+mod notify;
 mod process;
 mod relay;
 mod restarts;
@@ -244,6 +245,11 @@ impl Supervisor {
         self.link.enforce_grace(now);
         self.collector.enforce_grace(now);
         self.reconcile_web(now);
+    }
+
+    /// Whether the collector runs, confined as it must be: it is there whatever the settings say.
+    fn is_ready(&self) -> bool {
+        self.collector.running().is_some_and(|process| process.ready.is_some())
     }
 
     /// Whether the last role is gone after the supervisor was told to end.
