@@ -3,6 +3,7 @@
 // A panic is how a test fails: the message and the line are what its reader needs.
 #![allow(clippy::unwrap_used)]
 
+pub mod appliance;
 pub mod asterisk;
 pub mod authority;
 pub mod browser;
@@ -23,6 +24,7 @@ pub mod machine;
 pub mod mariadb;
 pub mod oracle;
 pub mod owner;
+pub mod packed;
 pub mod page;
 pub mod pages;
 pub mod postgres;
