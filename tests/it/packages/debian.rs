@@ -59,7 +59,7 @@ fn installed_upgraded_gone_back_removed_and_purged() {
     let status = || machine.run(&["demarc", "status", "--json"]);
     wait::until_true(LIMIT, "the collector", || {
         let told = status();
-        told.code == Some(0) && told.json()["collector"]["confined"].is_object()
+        told.code == Some(0) && told.json()["daemon"]["collector"]["confined"].is_object()
     });
     let row = Caller::new(1).inbound_answered(wait::now() as i64 - 60, 5, 30).line(Layout::ALL[0]);
     std::fs::File::options().append(true).open(machine.path(MASTER)).unwrap().write_all(&row).unwrap();

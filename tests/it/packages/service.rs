@@ -34,11 +34,14 @@ fn of_process(machine: &Appliance, pid: &str, line: &str) -> String {
 
 /// The process of a role there.
 fn role(machine: &Appliance, name: &str) -> String {
-    machine.run(&["pgrep", "-f", &format!("^demarc role {name}")]).ok().trim().to_owned()
+    let look = format!("for one in /proc/[0-9]*; do tr '\\0' ' ' < $one/cmdline | grep -q '^demarc role {name}' && echo ${{one#/proc/}}; done; true");
+    machine.shell(&look).ok().trim().to_owned()
 }
 
-fn recordings(machine: &Appliance) -> Value {
-    machine.run(&["demarc", "recordings", "--json"]).json()
+/// How many recordings the daemon knows of.
+fn recordings(machine: &Appliance) -> String {
+    let told = machine.run(&["demarc", "recordings", "--json"]);
+    told.stdout + &told.stderr
 }
 
 #[test]
@@ -59,7 +62,7 @@ fn systemd_starts_watches_upgrades_and_purges_it() {
     systemctl(&machine, &["start", "demarc"]);
     // The start returned because the collector is confined, not because a process was there.
     let status = machine.run(&["demarc", "status", "--json"]).json();
-    assert!(status["collector"]["confined"].is_object(), "{status}");
+    assert!(status["daemon"]["collector"]["confined"].is_object(), "{status}");
     let main = property(&machine, "MainPID");
     assert_eq!(of_process(&machine, &main, "NoNewPrivs"), "1");
     for (pid, who) in [(main.clone(), "supervisor"), (role(&machine, "collector"), "collector")] {
@@ -87,7 +90,7 @@ fn systemd_starts_watches_upgrades_and_purges_it() {
     // Alive, it outlives the watchdog's patience.
     std::thread::sleep(Duration::from_secs(5));
     assert_eq!(property(&machine, "MainPID"), main);
-    machine.run(&["kill", "-STOP", &main]).ok();
+    machine.shell(&format!("kill -STOP {main}")).ok();
     wait::until_true(LIMIT, "the watchdog", || property(&machine, "NRestarts") == "1");
     wait::until_true(LIMIT, "another supervisor", || {
         property(&machine, "ActiveState") == "active" && property(&machine, "MainPID") != main
@@ -212,7 +215,7 @@ fn recordings_are_counted_where_the_owner_opens_them() {
     set_up(&machine, "");
     systemctl(&machine, &["start", "demarc"]);
     let told = recordings(&machine);
-    assert_eq!(told["trees"].as_array().map(Vec::len), Some(0), "by default there are none to be seen: {told}");
+    assert!(told.contains("knows of no recordings on this machine"), "by default there are none to be seen: {told}");
 
     let examples = data::root().join("../../../deploy/package/units/recordings.conf");
     let shipped = fs::read_to_string(machine.path("/usr/share/demarc/recordings.conf")).unwrap();
@@ -221,8 +224,7 @@ fn recordings_are_counted_where_the_owner_opens_them() {
     systemctl(&machine, &["daemon-reload"]);
     systemctl(&machine, &["restart", "demarc"]);
     wait::until_true(LIMIT, "recordings to be counted", || {
-        let told = recordings(&machine);
-        told["trees"].as_array().is_some_and(|trees| !trees.is_empty()) && told.to_string().contains("monitor")
+        recordings(&machine).contains("/var/spool/asterisk/monitor")
     });
     // Only who hands it on keeps the capability.
     let main = property(&machine, "MainPID");
