@@ -25,8 +25,10 @@ pub fn start(process: &'static str) {
         Some(Ok(filter)) => (filter, false),
         Some(Err(_)) => (Targets::new().with_default(LevelFilter::INFO), true),
     };
-    let lines =
-        tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false).event_format(Lines { process, to_journal: is_journal() });
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .event_format(Lines { process, to_journal: is_journal() });
     // A second start, in a test, changes nothing.
     let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
     if bad {

@@ -4,6 +4,7 @@ mod debian;
 mod review;
 mod rpm;
 mod service;
+mod session;
 mod tarball;
 mod units;
 
@@ -39,5 +40,16 @@ fn set_up(machine: &Appliance, more: &str) {
 /// Installs a package file by apt, from what the machine has of others.
 fn apt_install(machine: &Appliance, file: &std::path::Path) {
     let file = machine.bring(file);
-    machine.run(&["apt-get", "-qq", "-y", "--allow-downgrades", "-o", "Acquire::http::Proxy=http://127.0.0.1:9", "install", &file]).ok();
+    machine
+        .run(&[
+            "apt-get",
+            "-qq",
+            "-y",
+            "--allow-downgrades",
+            "-o",
+            "Acquire::http::Proxy=http://127.0.0.1:9",
+            "install",
+            &file,
+        ])
+        .ok();
 }

@@ -81,7 +81,8 @@ impl Appliance {
                 Ok(())
             });
         }
-        let mut script = command.arg("boot").arg(self.root()).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut script =
+            command.arg("boot").arg(self.root()).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(script.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let first_process = line.trim().parse();

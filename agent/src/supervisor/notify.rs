@@ -114,8 +114,10 @@ mod tests {
 
     fn heard(systemd: &UnixDatagram) -> Vec<String> {
         let mut bytes = [0; 64];
-        std::iter::from_fn(|| systemd.recv(&mut bytes).ok().map(|count| String::from_utf8_lossy(&bytes[..count]).into()))
-            .collect()
+        std::iter::from_fn(|| {
+            systemd.recv(&mut bytes).ok().map(|count| String::from_utf8_lossy(&bytes[..count]).into())
+        })
+        .collect()
     }
 
     #[test]

@@ -27,7 +27,8 @@ fn kept(machine: &Appliance) -> String {
 
 /// Who opens a recording as demarc's user, without anything around it.
 fn opens(machine: &Appliance, path: &str) -> bool {
-    machine.run(&["setpriv", "--reuid=demarc", "--regid=demarc", "--clear-groups", "head", "-c", "1", path]).code == Some(0)
+    machine.run(&["setpriv", "--reuid=demarc", "--regid=demarc", "--clear-groups", "head", "-c", "1", path]).code
+        == Some(0)
 }
 
 #[test]
@@ -40,15 +41,40 @@ fn installed_upgraded_gone_back_removed_and_purged() {
 
     apt_install(&machine, &packed::current("demarc_", ".deb"));
     assert!(version(&machine).ends_with("install ok installed"));
-    assert_eq!(machine.shell("stat -c '%n %a %U %G' /usr/bin/demarc /usr/lib/demarc/access /etc/demarc /var/lib/demarc \
-        /lib/systemd/system/demarc.service").ok(), "\
+    assert_eq!(
+        machine
+            .shell(
+                "stat -c '%n %a %U %G' /usr/bin/demarc /usr/lib/demarc/access /etc/demarc /var/lib/demarc \
+        /lib/systemd/system/demarc.service"
+            )
+            .ok(),
+        "\
         /usr/bin/demarc 755 root root\n/usr/lib/demarc/access 755 root root\n/etc/demarc 750 demarc demarc\n\
-        /var/lib/demarc 750 demarc demarc\n/lib/systemd/system/demarc.service 644 root root\n");
+        /var/lib/demarc 750 demarc demarc\n/lib/systemd/system/demarc.service 644 root root\n"
+    );
     assert_eq!(machine.run(&["id", "-Gn", "demarc"]).ok(), "demarc\n");
-    assert_eq!(machine.shell("getent group | grep -w demarc | cut -d: -f1,4").ok(), "demarc:\n", "nobody else is in its group");
-    assert_eq!(machine.run(&["dpkg-query", "-W", "-f", "${Conffiles}", "demarc"]).ok().lines().filter(|line| !line.is_empty()).count(), 1);
-    assert_eq!(machine.shell("ls -A /etc/demarc /var/lib/demarc").ok(), "/etc/demarc:\n\n/var/lib/demarc:\n", "nothing that a choice would be made by");
-    for file in ["copyright", "changelog.Debian.gz", "README.md", "install.md", "examples/sysv", "examples/recordings.toml"] {
+    assert_eq!(
+        machine.shell("getent group | grep -w demarc | cut -d: -f1,4").ok(),
+        "demarc:\n",
+        "nobody else is in its group"
+    );
+    assert_eq!(
+        machine
+            .run(&["dpkg-query", "-W", "-f", "${Conffiles}", "demarc"])
+            .ok()
+            .lines()
+            .filter(|line| !line.is_empty())
+            .count(),
+        1
+    );
+    assert_eq!(
+        machine.shell("ls -A /etc/demarc /var/lib/demarc").ok(),
+        "/etc/demarc:\n\n/var/lib/demarc:\n",
+        "nothing that a choice would be made by"
+    );
+    for file in
+        ["copyright", "changelog.Debian.gz", "README.md", "install.md", "examples/sysv", "examples/recordings.toml"]
+    {
         assert!(machine.path(&format!("/usr/share/doc/demarc/{file}")).is_file(), "{file}");
     }
     assert!(!opens(&machine, RECORDING));
@@ -94,7 +120,8 @@ fn installed_upgraded_gone_back_removed_and_purged() {
             machine.run(&["apt-get", "-qq", "-y", "remove", "demarc"]).ok();
         }
         machine.run(&["apt-get", "-qq", "-y", "purge", "demarc"]).ok();
-        let access = machine.run(&["getfacl", "--skip-base", "-R", "-p", "/var/spool/asterisk", "/var/log/asterisk"]).ok();
+        let access =
+            machine.run(&["getfacl", "--skip-base", "-R", "-p", "/var/spool/asterisk", "/var/log/asterisk"]).ok();
         assert_eq!(access, "", "access lists are taken back");
         assert_eq!(machine.shell("stat -c '%n %a %U %G' /var/spool/asterisk /var/spool/asterisk/*").ok(), lists);
         machine.run(&["apt-get", "-qq", "-y", "purge", "--autoremove", "acl"]).ok();
@@ -115,11 +142,24 @@ fn the_hub_is_made_by_hand_and_goes_with_its_package() {
     let before = without_copies(machine.everything());
     apt_install(&machine, &packed::current("demarc-hub_", ".deb"));
     let as_hub = ["setpriv", "--reuid=demarc-hub", "--regid=demarc-hub", "--clear-groups"];
-    let init = ["demarc-hub", "init", "--dir", "/var/lib/demarc-hub", "--listen", "0.0.0.0:443", "--address", "hub.example.com:443"];
+    let init = [
+        "demarc-hub",
+        "init",
+        "--dir",
+        "/var/lib/demarc-hub",
+        "--listen",
+        "0.0.0.0:443",
+        "--address",
+        "hub.example.com:443",
+    ];
     machine.run(&[&as_hub[..], &init[..]].concat()).ok();
-    let token = [&as_hub[..], &["demarc-hub", "--config", "/var/lib/demarc-hub/hub.toml", "token", "site-one"]].concat();
+    let token =
+        [&as_hub[..], &["demarc-hub", "--config", "/var/lib/demarc-hub/hub.toml", "token", "site-one"]].concat();
     assert!(machine.run(&token).ok().starts_with("demarc1."));
-    assert_eq!(machine.shell("stat -c '%a %U' /var/lib/demarc-hub /var/lib/demarc-hub/ca-key.pem").ok(), "700 demarc-hub\n600 demarc-hub\n");
+    assert_eq!(
+        machine.shell("stat -c '%a %U' /var/lib/demarc-hub /var/lib/demarc-hub/ca-key.pem").ok(),
+        "700 demarc-hub\n600 demarc-hub\n"
+    );
     machine.run(&["apt-get", "-qq", "-y", "remove", "demarc-hub"]).ok();
     assert!(machine.path("/var/lib/demarc-hub/ca-key.pem").is_file());
     machine.run(&["apt-get", "-qq", "-y", "purge", "demarc-hub"]).ok();

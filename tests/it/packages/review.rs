@@ -26,7 +26,18 @@ fn lintian_has_nothing_to_say_that_is_not_explained() {
     assert!(machine::is_root(), "packages are looked over in a root of their own, which takes root");
     for begin in ["demarc_", "demarc-hub_"] {
         let package = packed::current(begin, ".deb");
-        let told = review(&["lintian", "--allow-root", "--display-info", "--tag-display-limit", "0", "--fail-on", "error,warning,info"], &package);
+        let told = review(
+            &[
+                "lintian",
+                "--allow-root",
+                "--display-info",
+                "--tag-display-limit",
+                "0",
+                "--fail-on",
+                "error,warning,info",
+            ],
+            &package,
+        );
         assert_eq!((told.code, told.stdout.as_str()), (Some(0), ""), "{}", told.stderr);
         // A check that did not run says so there.
         assert!(!told.stderr.contains("cannot run"), "{}", told.stderr);
@@ -37,7 +48,9 @@ fn lintian_has_nothing_to_say_that_is_not_explained() {
 fn rpmlint_has_nothing_to_say_that_is_not_explained() {
     assert!(machine::is_root(), "packages are looked over in a root of their own, which takes root");
     let explained = data::root().join("../../../deploy/package/rpmlint.toml");
-    for (begin, end) in [("demarc-0", ".el9.x86_64.rpm"), ("demarc-0", ".el7.x86_64.rpm"), ("demarc-hub-0", ".el9.x86_64.rpm")] {
+    for (begin, end) in
+        [("demarc-0", ".el9.x86_64.rpm"), ("demarc-0", ".el7.x86_64.rpm"), ("demarc-hub-0", ".el9.x86_64.rpm")]
+    {
         let package = packed::current(begin, end);
         std::fs::copy(&explained, package.parent().unwrap().join("rpmlint.toml")).unwrap();
         let told = review(&["rpmlint", "--strict", "--config", "rpmlint.toml"], &package);
@@ -54,7 +67,9 @@ fn the_same_programs_give_the_same_packages() {
         let directory = first.parent().unwrap().join(time.unwrap_or("again"));
         let mut command = packed::build();
         command.arg("--out").arg(&directory).arg("tarball").env("TZ", "Pacific/Auckland");
-        time.iter().for_each(|time| { command.env("SOURCE_DATE_EPOCH", time); });
+        time.iter().for_each(|time| {
+            command.env("SOURCE_DATE_EPOCH", time);
+        });
         process::run(&mut command, LIMIT).ok();
         std::fs::read(directory.join(first.file_name().unwrap())).unwrap()
     };

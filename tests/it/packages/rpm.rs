@@ -54,7 +54,9 @@ fn lives(end: &str) -> Rpm {
 }
 
 fn kept(rpm: &Rpm) -> String {
-    rpm.0.shell("cd / && find etc/demarc var/lib/demarc -printf '%p %m %u %g %s\\n' | sort; cat var/lib/demarc.access").ok()
+    rpm.0
+        .shell("cd / && find etc/demarc var/lib/demarc -printf '%p %m %u %g %s\\n' | sort; cat var/lib/demarc.access")
+        .ok()
 }
 
 #[test]
@@ -69,7 +71,9 @@ fn an_upgrades_old_scripts_take_nothing_back() {
         assert_eq!(rpm.run(&["-q", "demarc"]).ok().lines().count(), 1);
     }
     rpm.run(&["-e", "demarc"]).ok();
-    for gone in ["/usr/bin/demarc", "/usr/lib/demarc", "/usr/share/demarc", "/usr/share/doc/demarc", "/var/lib/demarc.access"] {
+    for gone in
+        ["/usr/bin/demarc", "/usr/lib/demarc", "/usr/share/demarc", "/usr/share/doc/demarc", "/var/lib/demarc.access"]
+    {
         assert!(!rpm.0.path(gone).exists(), "{gone}");
     }
     assert!(rpm.0.path("/etc/demarc/demarc.toml").is_file() && rpm.0.path("/var/lib/demarc/state").is_file());

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{LIMIT, MESSAGE, RECORDING, apt_install, put_pbx_on, set_up};
 
 /// A machine with a PBX and the package, up and not set up.
-fn installed() -> Appliance {
+pub(super) fn installed() -> Appliance {
     assert!(machine::is_root(), "a machine of one's own takes root");
     let mut machine = Appliance::fresh();
     put_pbx_on(&machine);
@@ -34,7 +34,9 @@ fn of_process(machine: &Appliance, pid: &str, line: &str) -> String {
 
 /// The process of a role there.
 fn role(machine: &Appliance, name: &str) -> String {
-    let look = format!("for one in /proc/[0-9]*; do tr '\\0' ' ' < $one/cmdline | grep -q '^demarc role {name}' && echo ${{one#/proc/}}; done; true");
+    let look = format!(
+        "for one in /proc/[0-9]*; do tr '\\0' ' ' < $one/cmdline | grep -q '^demarc role {name}' && echo ${{one#/proc/}}; done; true"
+    );
     machine.shell(&look).ok().trim().to_owned()
 }
 
@@ -47,7 +49,10 @@ fn recordings(machine: &Appliance) -> String {
 #[test]
 fn systemd_starts_watches_upgrades_and_purges_it() {
     let machine = installed();
-    assert_eq!((property(&machine, "ActiveState"), property(&machine, "UnitFileState")), ("inactive".into(), "enabled".into()));
+    assert_eq!(
+        (property(&machine, "ActiveState"), property(&machine, "UnitFileState")),
+        ("inactive".into(), "enabled".into())
+    );
     assert!(!machine.path("/var/lib/demarc/collector").exists(), "what is not set up does nothing");
 
     // Wrong settings: the start fails, once, and says which key on which line.
@@ -75,7 +80,10 @@ fn systemd_starts_watches_upgrades_and_purges_it() {
     // Half of what a start says is of less weight than a warning, and the journal knows.
     let journal = machine.shell("journalctl -u demarc -p info -o json --no-pager DEMARC=agent").ok();
     let messages: Vec<Value> = journal.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert!(messages.iter().any(|one| one["MESSAGE"] == "supervisor: the collector is ready" && one["PRIORITY"] == "6"), "{journal}");
+    assert!(
+        messages.iter().any(|one| one["MESSAGE"] == "supervisor: the collector is ready" && one["PRIORITY"] == "6"),
+        "{journal}"
+    );
 
     // Settings that are changed are picked up, by the file and by the signal.
     systemctl(&machine, &["reload", "demarc"]);
@@ -112,8 +120,20 @@ fn systemd_starts_watches_upgrades_and_purges_it() {
 /// The unit without everything but its mounts, with something else to start in them.
 fn probe(unit: &str, drop: &[&str], user: Option<&str>, script: &str) -> String {
     const NOT_FOR_A_PROBE: [&str; 14] = [
-        "Type", "NotifyAccess", "ExecStart", "ExecReload", "WatchdogSec", "Restart", "RestartSec", "RestartPreventExitStatus", "User", "Group",
-        "CapabilityBoundingSet", "AmbientCapabilities", "Wants", "After",
+        "Type",
+        "NotifyAccess",
+        "ExecStart",
+        "ExecReload",
+        "WatchdogSec",
+        "Restart",
+        "RestartSec",
+        "RestartPreventExitStatus",
+        "User",
+        "Group",
+        "CapabilityBoundingSet",
+        "AmbientCapabilities",
+        "Wants",
+        "After",
     ];
     let is_out = |line: &str| {
         let key = line.split('=').next().unwrap_or_default();
@@ -139,7 +159,10 @@ fn opened(machine: &Appliance, text: &str) -> Vec<String> {
 
 /// Tries to open each, and writes down which opened. What is expected to open is the proof that it tried.
 fn tries(paths: &[&str]) -> String {
-    format!("for path in {}; do head -c 1 $path > /dev/null 2>&1 && echo $path; done > /var/lib/demarc/probe/opened; true", paths.join(" "))
+    format!(
+        "for path in {}; do head -c 1 $path > /dev/null 2>&1 && echo $path; done > /var/lib/demarc/probe/opened; true",
+        paths.join(" ")
+    )
 }
 
 const LOG: &str = "/var/log/asterisk/full";
@@ -182,7 +205,8 @@ fn each_layer_alone_keeps_recordings_shut() {
 
     // The access lists alone: the user without any unit.
     let opens = |path: &str| {
-        machine.run(&["setpriv", "--reuid=demarc", "--regid=demarc", "--clear-groups", "head", "-c", "1", path]).code == Some(0)
+        machine.run(&["setpriv", "--reuid=demarc", "--regid=demarc", "--clear-groups", "head", "-c", "1", path]).code
+            == Some(0)
     };
     assert!(opens(RECORDING) && opens(MESSAGE), "FreePBX leaves them open to all");
     systemctl(&machine, &["start", "demarc-access"]);

@@ -12,7 +12,8 @@ fn installed_started_and_purged_without_a_package_manager() {
     machine.run(&["apt-get", "-qq", "-y", "-o", "Acquire::http::Proxy=http://127.0.0.1:9", "install", "acl"]).ok();
     let mut before = machine.everything();
     let tarball = machine.bring(&packed::current("demarc-0", ".tar.gz"));
-    let installer = |word: &str| machine.shell(&format!("cd /root && tar xzf {tarball} && ./demarc-*-linux-*/install.sh {word}"));
+    let installer =
+        |word: &str| machine.shell(&format!("cd /root && tar xzf {tarball} && ./demarc-*-linux-*/install.sh {word}"));
     assert!(installer("").ok().contains("Installed demarc 0."));
     assert_eq!(machine.run(&["id", "-Gn", "demarc"]).ok(), "demarc\n");
     let script = |word: &str| machine.run(&["/etc/init.d/demarc", word]);
@@ -25,8 +26,12 @@ fn installed_started_and_purged_without_a_package_manager() {
     let owner = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let id = machine.run(&["id", "-u", "demarc"]).ok();
     let line = owner.lines().find(|line| line.starts_with("Uid:")).unwrap();
-    assert!(line.split_whitespace().skip(1).all(|uid| uid == id.trim()), "started by root, it goes on as its own user: {line}");
-    let opens = machine.run(&["setpriv", "--reuid=demarc", "--regid=demarc", "--clear-groups", "head", "-c", "1", RECORDING]);
+    assert!(
+        line.split_whitespace().skip(1).all(|uid| uid == id.trim()),
+        "started by root, it goes on as its own user: {line}"
+    );
+    let opens =
+        machine.run(&["setpriv", "--reuid=demarc", "--regid=demarc", "--clear-groups", "head", "-c", "1", RECORDING]);
     assert_ne!(opens.code, Some(0));
 
     // Once more, over what runs.

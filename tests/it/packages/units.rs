@@ -64,7 +64,8 @@ fn no_known_tree_of_recordings_was_forgotten() {
     let trees = known_trees();
     assert!(trees.len() > 20, "{trees:?}");
     let unit = read("units/demarc.service");
-    let mut absent: Vec<&str> = words(&unit, "TemporaryFileSystem").iter().map(|word| word.trim_end_matches(":ro")).collect();
+    let mut absent: Vec<&str> =
+        words(&unit, "TemporaryFileSystem").iter().map(|word| word.trim_end_matches(":ro")).collect();
     absent.extend(words(&unit, "InaccessiblePaths"));
     absent.push("/home"); // ProtectHome
     assert!(unit.contains("\nProtectHome=yes"));
