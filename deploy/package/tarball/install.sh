@@ -69,7 +69,7 @@ install_all() {
   case $(init) in
     systemd)
       install -m 0644 "$here/$(unit)" /etc/systemd/system/demarc.service
-      install -m 0644 "$here/demarc-access.service" /etc/systemd/system/demarc-access.service
+      install -m 0644 "$here/demarc-access.service" "$here/demarc-enroll.service" /etc/systemd/system/
       systemctl daemon-reload
       systemctl enable demarc.service > /dev/null 2>&1
       systemctl restart demarc.service || echo "install.sh: demarc does not start yet: journalctl -u demarc" >&2
@@ -97,7 +97,8 @@ remove() {
     sysv) if has update-rc.d; then update-rc.d -f demarc remove; elif has chkconfig; then chkconfig --del demarc; fi ;;
   esac
   [ ! -x /usr/lib/demarc/access ] || /usr/lib/demarc/access forget
-  rm -f /etc/systemd/system/demarc.service /etc/systemd/system/demarc-access.service /etc/init.d/demarc /usr/bin/demarc
+  rm -f /etc/systemd/system/demarc.service /etc/systemd/system/demarc-access.service \
+    /etc/systemd/system/demarc-enroll.service /etc/init.d/demarc /usr/bin/demarc
   rm -rf /usr/lib/demarc /usr/share/demarc /usr/share/doc/demarc
   [ "$(init)" != systemd ] || systemctl daemon-reload
 }

@@ -1,6 +1,11 @@
 //! What lintian and rpmlint say of the packages, and whether making them twice gives the same bytes.
 
-use std::{path::PathBuf, process::Command, sync::OnceLock, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+    time::Duration,
+};
 
 use demarc_tests::{data, machine, packed, process};
 
@@ -15,7 +20,7 @@ pub(super) fn runner() -> &'static PathBuf {
     })
 }
 
-fn review(words: &[&str], package: &PathBuf) -> process::Finished {
+fn review(words: &[&str], package: &Path) -> process::Finished {
     let mut command = Command::new(runner());
     command.current_dir(package.parent().unwrap()).args(words).arg(package.file_name().unwrap());
     process::run(&mut command, LIMIT)
