@@ -9,6 +9,7 @@ pub mod derive;
 mod keeper;
 mod lock;
 mod messenger;
+mod notify;
 mod process;
 mod relay;
 mod restarts;
@@ -260,6 +261,11 @@ impl Supervisor {
         self.link.enforce_grace(now);
         self.collector.enforce_grace(now);
         self.reconcile_web(now);
+    }
+
+    /// Whether the collector runs, confined as it must be: it is there whatever the settings say.
+    fn is_ready(&self) -> bool {
+        self.collector.running().is_some_and(|process| process.ready.is_some())
     }
 
     /// Whether the last role is gone after the supervisor was told to end.

@@ -23,6 +23,7 @@ mod off_is_off;
 mod old_kernels;
 mod outages;
 mod owners_pages;
+mod packages;
 mod pipeline;
 mod proxied;
 mod real_asterisk;

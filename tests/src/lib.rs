@@ -3,6 +3,7 @@
 // A panic is how a test fails: the message and the line are what its reader needs.
 #![allow(clippy::unwrap_used)]
 
+pub mod appliance;
 pub mod asterisk;
 pub mod authority;
 pub mod cdr;
@@ -21,6 +22,7 @@ pub mod lab;
 pub mod machine;
 pub mod mariadb;
 pub mod oracle;
+pub mod packed;
 pub mod page;
 pub mod pages;
 pub mod postgres;

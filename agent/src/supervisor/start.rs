@@ -22,6 +22,7 @@ use super::{
     keeper::Keeper,
     lock::{Lock, LockError},
     messenger::Messenger,
+    notify::Notifier,
     relay::Relay,
     sessions::Sessions,
     slot::Slot,
@@ -88,6 +89,7 @@ pub fn run(config: &Path, loaded: Loaded) -> Result<ExitCode, RunError> {
     let _lock = Lock::take(&state)?;
     canary::plant(&state)?;
     let _gauges = gauge::hold();
+    let notifier = Notifier::connect();
     let config = std::path::absolute(config)?;
     let home = home(&loaded, &state);
     let cgroups = home.iter().flat_map(Home::grants).collect();
@@ -108,7 +110,7 @@ pub fn run(config: &Path, loaded: Loaded) -> Result<ExitCode, RunError> {
         tokio::spawn(memory::stay_small());
         let (supervisor, inbox) =
             supervisor(config, state, ground, confinement, loaded, home.clone(), (listener, packages));
-        main_loop(supervisor, inbox, bound).await
+        main_loop(supervisor, inbox, bound, notifier).await
     })?;
     home.iter().for_each(Home::leave);
     match ending {
@@ -222,7 +224,12 @@ fn supervisor(
     (supervisor, inbox)
 }
 
-async fn main_loop(mut supervisor: Supervisor, mut inbox: Inbox, bound: Bound) -> io::Result<Ending> {
+async fn main_loop(
+    mut supervisor: Supervisor,
+    mut inbox: Inbox,
+    bound: Bound,
+    mut notifier: Notifier,
+) -> io::Result<Ending> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -240,6 +247,7 @@ async fn main_loop(mut supervisor: Supervisor, mut inbox: Inbox, bound: Bound) -
     let mut now = Instant::now();
     supervisor.handle(Happening::Due, now);
     loop {
+        notifier.turn(supervisor.is_ready(), supervisor.ending.is_some(), now);
         if let Some(ending) = supervisor.is_over() {
             return Ok(ending);
         }
