@@ -1,5 +1,5 @@
 # What a contributor types. Everything needs only Rust, a C compiler and make.
-.PHONY: build package demo test bench lint
+.PHONY: build package demo test bench screenshots lint man docs
 
 # The end-to-end tests mostly wait for windows to close, so many of them run side by side.
 export RUST_TEST_THREADS ?= 8
@@ -19,6 +19,7 @@ test:
 	./deploy/lab/tools fetch
 	./deploy/lab/postgres fetch
 	./deploy/lab/openssh fetch
+	./deploy/lab/repository fetch
 	./deploy/lab/chromium driver
 	./deploy/lab/axe fetch
 	./deploy/lab/debian fetch
@@ -29,6 +30,21 @@ test:
 bench:
 	./deploy/bench/run
 
+screenshots:
+	./deploy/screenshots/run
+
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+
+# Manual pages and completions of both programs, into target/man.
+man:
+	cargo build --workspace
+	mkdir -p target/man
+	./target/debug/demarc man target/man
+	./target/debug/demarc-hub man target/man
+	cp deploy/man/demarc.toml.5 target/man/
+
+# The reference of the settings and the example of a config file, from the types. Tests fail where they have drifted apart.
+docs:
+	UPDATE_EXPECT=1 cargo test --workspace --lib settings::reference

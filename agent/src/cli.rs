@@ -2,13 +2,16 @@
 
 pub mod doctor;
 pub mod enroll;
+pub mod health;
 pub mod import;
+pub mod man;
 pub mod preview;
 pub mod recordings;
 pub mod report;
 pub mod role;
 pub mod run;
 pub mod sent;
+pub mod setup;
 pub mod sources;
 pub mod stats;
 pub mod status;
@@ -24,7 +27,7 @@ use std::{
     time::SystemTime,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{
     confine::{
@@ -59,15 +62,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    // What has no comment here is described where its arguments are, at more length.
+    Setup(setup::SetupArgs),
     /// Connects this site to a vendor, by a one-time token.
     Enroll(enroll::EnrollArgs),
     /// Runs the daemon in the foreground until it is told to end.
     Run(run::RunArgs),
-    /// Reads old call record files into the local figures. Imported calls are never reported to the vendor.
     Import(import::ImportArgs),
     /// Prints how many calls there were, how long people talked and how long callers waited.
     Report(report::ReportArgs),
-    /// Looks which sources of call records this machine has, and recommends which to read.
     Sources(sources::SourcesArgs),
     /// Counts call recordings, and removes old ones. No process of demarc can open one.
     Recordings(recordings::RecordingsArgs),
@@ -77,6 +80,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Switches the upload of aggregated statistics on or off.
     Stats(stats::StatsArgs),
+    /// Shows how the machine is, and switches reports of it to the vendor on or off.
+    Health(health::HealthArgs),
     /// Switches the connection to the vendor on or off.
     Tunnel(tunnel::TunnelArgs),
     /// Lets the vendor's support in for a time, watches it, and shows it out.
@@ -88,6 +93,12 @@ enum Command {
     /// Takes one role of the daemon. The supervisor starts this; nobody types it.
     #[command(hide = true)]
     Role(role::RoleArgs),
+    /// Counts the newest records for the preview that `demarc setup` shows. It starts this; nobody types it.
+    #[command(hide = true)]
+    SetupSample(setup::SampleArgs),
+    /// Writes the manual pages and the completions of shells. Whoever builds a package runs this.
+    #[command(hide = true)]
+    Man(man::ManArgs),
 }
 
 /// Reads the command line, does what it says, and returns the exit code.
@@ -109,6 +120,12 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Command::Role(args) = &cli.command {
         return role::run(args);
     }
+    match &cli.command {
+        // It is told everything on its standard input.
+        Command::SetupSample(_) => return setup::run_sample().map(|()| ExitCode::SUCCESS),
+        Command::Man(args) => return man::run(args, Cli::command()).map(|()| ExitCode::SUCCESS),
+        _ => {}
+    }
     if let Command::Web(args) = &cli.command
         && args.needs_no_config()
     {
@@ -121,9 +138,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         (Err(LoadError::Missing { .. }), Command::Sources(args)) => {
             return sources::run(args, &Settings::default()).map(|()| ExitCode::SUCCESS);
         }
+        (Err(LoadError::Missing { .. }), Command::Setup(args)) => return setup::run(args, &cli.config, None),
         (Err(error), _) => return Err(error.into()),
     };
     match &cli.command {
+        Command::Setup(args) => setup::run(args, &cli.config, Some(&loaded)),
         Command::Enroll(args) => {
             StateDir::new(&loaded.settings.state_dir).become_owner()?;
             enroll::run(args, &loaded.settings)
@@ -135,6 +154,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Status(args) => status::run(args, &cli.config, &loaded),
         Command::Doctor(args) => doctor::run(args, &cli.config, &loaded),
         Command::Stats(args) => stats::run(args, &cli.config, &loaded),
+        Command::Health(args) => health::run(args, &cli.config, &loaded),
         Command::Tunnel(args) => tunnel::run(args, &cli.config, &loaded),
         Command::Recordings(args) => recordings::run(args, &cli.config, &loaded),
         Command::Support(args) => support::run(args, &loaded),
@@ -143,7 +163,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             confine_command(&loaded.settings)?;
             sent::run(args, &loaded.settings)
         }
-        Command::Role(_) => unreachable!("handled above"),
+        Command::Role(_) | Command::SetupSample(_) | Command::Man(_) => unreachable!("handled above"),
     }
 }
 

@@ -9,6 +9,7 @@ pub mod server;
 use std::{
     fs::File,
     io,
+    net::SocketAddr,
     os::fd::AsRawFd,
     path::{Path, PathBuf},
 };
@@ -120,6 +121,10 @@ pub struct Reloaded {
     pub upload: bool,
     /// What decided that.
     pub upload_decided_by: String,
+    /// Whether reports of the machine's health may leave.
+    pub health_upload: bool,
+    /// What decided that.
+    pub health_upload_decided_by: String,
     /// Why there is no link, if there is none.
     pub link_absent: Option<String>,
     /// What could not be applied yet, in words.
@@ -173,6 +178,15 @@ pub struct LiveSession {
     pub confined: Option<Confined>,
 }
 
+/// The vendor's packages, offered to this machine's own package manager.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// Where, if anywhere.
+    pub address: Option<SocketAddr>,
+    /// Why there is nothing there now, in words.
+    pub why_not: Option<String>,
+}
+
 /// How the daemon is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -190,6 +204,10 @@ pub struct Status {
     pub upload: bool,
     /// What decided that.
     pub upload_decided_by: String,
+    /// Whether reports of the machine's health may leave.
+    pub health_upload: bool,
+    /// What decided that.
+    pub health_upload_decided_by: String,
     /// Until when the first report waits after the enrollment: seconds since 1970 in UTC.
     pub grace_until: Option<u64>,
     /// The vendor's name for this site, once enrolled.
@@ -217,6 +235,9 @@ pub struct Status {
     pub web: WebStatus,
     /// How many recordings there are, and how long they are kept.
     pub kept: RecordingsStatus,
+    /// The vendor's packages, for this machine's package manager.
+    #[serde(default)]
+    pub updates: Offer,
 }
 
 /// How the owner's pages stand.

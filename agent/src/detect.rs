@@ -8,16 +8,22 @@ mod asterisk;
 mod conf;
 mod freepbx;
 mod freeswitch;
+mod kind;
 mod look;
 #[cfg(test)]
 mod tests;
+mod trunks;
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-pub use self::advice::{Recommendation, recommend};
-use crate::settings::{Pbx, Source};
+pub use self::{
+    advice::{Recommendation, recommend},
+    kind::{PbxKind, kind},
+    trunks::{NamedTrunk, trunks},
+};
+use crate::settings::{Pbx, Secret, Source};
 
 /// A machine as it is looked at: all paths count from `root`.
 #[derive(Clone, Debug)]
@@ -100,6 +106,11 @@ impl Machine {
     fn exists(&self, path: impl AsRef<Path>) -> bool {
         self.at(path).exists()
     }
+}
+
+/// The secret of demarc's own user of the manager interface, where the owner has made one and it can be read.
+pub fn manager_secret(machine: &Machine) -> Option<Secret> {
+    asterisk::manager_secret(machine).map(Secret::new)
 }
 
 /// Everything that is found, the best first.

@@ -10,6 +10,7 @@ pub mod dial;
 mod doors;
 pub mod enroll;
 pub mod error;
+mod files;
 pub mod identity;
 pub mod proxy;
 mod renew;
@@ -18,6 +19,7 @@ mod session;
 mod testing;
 mod tls;
 mod tunnel;
+mod updates;
 mod waiting;
 
 use std::{
@@ -35,8 +37,10 @@ use tokio_rustls::client::TlsStream;
 
 use self::{
     backoff::Backoff, doors::Doors, error::LinkError, identity::Identity, proxy::Proxy, tls::Trust, tunnel::Tunnel,
+    updates::Updates,
 };
 use crate::{
+    gate::ClearedHealth,
     ipc::{FromLink, LinkSettings, LinkStatus, Record, RecordKind, ToLink, channel::LinkChannel, descriptors::Taker},
     settings::{Secret, load::Endpoint},
     state::StateDir,
@@ -107,6 +111,8 @@ async fn run_with(mut channel: LinkChannel, taker: Option<Taker>, patience: Pati
         records: 0,
         announcements: BTreeMap::new(),
         doors: Doors::new(taker),
+        health: None,
+        updates: Updates::default(),
     };
     if link.applied().await.is_ok() {
         link.keep_connected().await;
@@ -133,6 +139,9 @@ struct Link {
     /// What the hub is to know of grants.
     announcements: BTreeMap<GrantId, Announcement>,
     doors: Doors,
+    /// How the machine is, for the hub; forgotten with the connection.
+    health: Option<ClearedHealth>,
+    updates: Updates,
 }
 
 /// What the hub is to know of a grant.
@@ -178,9 +187,11 @@ enum Told {
     },
     OutboxChanged,
     Recorded(u64),
+    /// There is a health report for the hub.
+    Health,
     /// The hub is to be told of a grant; that can wait for a connection.
     Announce,
-    /// A session was let in or not; that is done.
+    /// A session was let in or not, or a fetch goes on; that is done.
     Door,
 }
 
@@ -200,6 +211,7 @@ impl Link {
                 }
             };
             (self.status.connected, self.status.since) = (false, None);
+            (self.status.takes_health, self.health) = (false, None);
             self.doors.forget();
             self.announcements.values_mut().for_each(|announcement| announcement.told = false);
             if self.tell_status().await.is_err() {
@@ -253,7 +265,7 @@ impl Link {
                             return Err(Ended::Moved);
                         }
                     }
-                    Told::OutboxChanged | Told::Recorded(_) | Told::Announce | Told::Door => {}
+                    Told::OutboxChanged | Told::Recorded(_) | Told::Health | Told::Announce | Told::Door => {}
                 },
                 done = &mut doing => return Ok(done),
             }
@@ -265,14 +277,30 @@ impl Link {
         match message {
             Ok(Some(ToLink::Settings(settings))) => {
                 let old = std::mem::replace(&mut self.settings, *settings);
+                self.health.take_if(|_| !self.settings.health);
+                if !self.settings.updates {
+                    self.updates.stop();
+                }
                 let place = |s: &LinkSettings| (s.hub.clone(), s.proxy.clone(), s.site.clone(), s.state_dir.clone());
                 Ok(Told::Settings { moved: place(&old) != place(&self.settings) })
             }
             Ok(Some(ToLink::OutboxChanged)) => Ok(Told::OutboxChanged),
+            Ok(Some(ToLink::Health(cleared))) => {
+                // One that comes while there is no connection waits for none.
+                self.health = Some(cleared).filter(|_| self.status.connected);
+                Ok(Told::Health)
+            }
+            Ok(Some(ToLink::Recorded { number })) if self.updates.recorded(number) => Ok(Told::Door),
             Ok(Some(ToLink::Recorded { number })) => Ok(Told::Recorded(number)),
             Ok(Some(ToLink::Announce { grant, payload, over })) => {
                 self.announcements.insert(grant, Announcement { payload, over, told: false });
                 Ok(Told::Announce)
+            }
+            Ok(Some(ToLink::Fetch { number })) => {
+                if let Some(connection) = self.doors.take(number) {
+                    self.updates.serve(connection, &self.settings, self.patience);
+                }
+                Ok(Told::Door)
             }
             Ok(Some(ToLink::SessionOpen { number })) => {
                 self.doors.open(number);
@@ -323,7 +351,7 @@ impl Link {
                             return Err(Ended::Moved);
                         }
                     }
-                    Told::OutboxChanged | Told::Recorded(_) | Told::Announce | Told::Door => {}
+                    Told::OutboxChanged | Told::Recorded(_) | Told::Health | Told::Announce | Told::Door => {}
                 }
             }
         };

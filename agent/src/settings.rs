@@ -5,7 +5,10 @@ pub mod health;
 pub mod load;
 pub mod loopback;
 pub mod recordings;
+#[cfg(test)]
+mod reference;
 pub mod source;
+pub mod updates;
 mod web;
 
 use std::path::PathBuf;
@@ -50,6 +53,9 @@ pub struct Settings {
     /// The owner's own pages.
     #[serde(default)]
     pub web: Web,
+    /// Updates of demarc, which the machine's own package manager fetches, checks and installs.
+    #[serde(default)]
+    pub updates: updates::Updates,
 }
 
 /// What to do on a kernel that cannot confine the roles.
@@ -205,6 +211,7 @@ impl Default for Settings {
             support: Support::default(),
             recordings: Recordings::default(),
             web: Web::default(),
+            updates: updates::Updates::default(),
         }
     }
 }

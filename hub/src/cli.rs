@@ -18,7 +18,8 @@ use std::{
     time::Duration,
 };
 
-use clap::{Parser, Subcommand};
+use anyhow::Context;
+use clap::{CommandFactory, Parser, Subcommand};
 use demarc_proto::{SiteId, support::GrantId};
 use tokio::runtime::Builder;
 
@@ -73,13 +74,17 @@ pub enum Command {
         #[arg(long, default_value = "24h", value_parser = parse_duration)]
         valid: Duration,
     },
-    /// Lists the sites.
+    /// Lists the sites, with when each was last seen.
+    ///
+    /// Example: demarc-hub --config /srv/hub/hub.toml sites --json
     Sites {
         /// Prints JSON.
         #[arg(long)]
         json: bool,
     },
     /// Shows the reports of a site.
+    ///
+    /// Example: demarc-hub --config /srv/hub/hub.toml show site-one
     Show {
         /// The site.
         site: SiteId,
@@ -129,6 +134,12 @@ pub enum Command {
     /// The support authority, which lives apart from the hub: certifies host keys of sites and keys of engineers.
     #[command(subcommand)]
     SupportCa(SupportCa),
+    /// Writes the manual pages and the completions of shells. Whoever builds a package runs this.
+    #[command(hide = true)]
+    Man {
+        /// The directory to write them into.
+        directory: PathBuf,
+    },
 }
 
 /// Does what the command line says.
@@ -136,6 +147,11 @@ pub enum Command {
 /// # Errors
 /// A [`crate::config::ConfigError`] when the settings are at fault, anything else with words for the operator.
 pub fn run(cli: Cli) -> anyhow::Result<()> {
+    // It holds nothing that others may not read.
+    if let Command::Man { directory } = &cli.command {
+        return demarc_manual::write(Cli::command(), directory)
+            .with_context(|| format!("the manual cannot be written into {}", directory.display()));
+    }
     // What any command writes, the database and its companions too, is its owner's alone unless said otherwise.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let load = || Config::load(&cli.config);
@@ -163,6 +179,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             connect::run(&socket_of(socket, load)?, &site, &under, fdpass)
         }
         Command::SupportCa(command) => support_ca::run(command),
+        Command::Man { .. } => unreachable!("done above"),
         Command::Grants { site, json, export, to, socket } => {
             let wanted = match export {
                 Some(grant) => grants::Wanted::One(grant, to),

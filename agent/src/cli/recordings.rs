@@ -37,6 +37,7 @@ enum RecordingsCommand {
 
 /// Arguments of `demarc recordings prune`.
 #[derive(Debug, Args)]
+#[command(after_help = "Example: demarc recordings prune --dry-run --older-than 90d")]
 struct PruneArgs {
     /// Removes nothing, and lists what would be removed.
     #[arg(long, conflicts_with = "yes")]

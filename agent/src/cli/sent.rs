@@ -36,6 +36,7 @@ enum SentCommand {
     /// Lists the entries of the ledger, the newest last; this is what happens when nothing is named.
     List,
     /// Prints the exact bytes of one entry, and nothing else, on standard output.
+    #[command(after_help = "Example: demarc sent show 3")]
     Show {
         /// The entry's number.
         seq: u64,

@@ -31,6 +31,7 @@ pub struct SupportArgs {
 #[derive(Debug, Subcommand)]
 enum SupportCommand {
     /// Lets the vendor's support in, for a time and for one purpose.
+    #[command(after_help = "Example: demarc support allow --for 2h --scope shell --ticket T-17 --engineer ada")]
     Allow {
         /// For how long: a number with s, m, h or d.
         #[arg(long = "for", value_name = "TIME", value_parser = duration)]

@@ -31,6 +31,7 @@ enum WebCommand {
     /// Prints a link that lets one browser in, once, within five minutes; this is what happens when nothing is named.
     Link,
     /// Reads a password and prints its hash, for web.password in the config file.
+    #[command(after_help = "Example: demarc web password < password.txt")]
     Password,
 }
 

@@ -31,12 +31,21 @@ pub(super) fn mark_doubles(found: &mut [Finding]) {
 
 /// The source whose rows should count.
 fn best(found: &[Finding]) -> Option<&Finding> {
-    let usable = |finding: &&Finding| {
-        finding.source.is_some()
-            && finding.rank <= Rank::Good
-            && matches!(finding.state, State::Fresh | State::Server | State::Empty)
-    };
-    found.iter().filter(usable).min_by_key(|finding| (is_other_pbx(finding), finding.rank, order(finding)))
+    let usable =
+        |finding: &&Finding| finding.source.is_some() && finding.rank <= Rank::Good && hope(finding.state).is_some();
+    let usable = found.iter().filter(usable);
+    usable.min_by_key(|finding| (hope(finding.state), is_other_pbx(finding), finding.rank, order(finding)))
+}
+
+/// How sure it is that rows will come from there, the least number first; none where they will not. A phone system that is
+/// new has written nothing yet, and one that was closed for some weeks nothing of late.
+fn hope(state: State) -> Option<u8> {
+    match state {
+        State::Fresh | State::Server | State::Empty => Some(0),
+        State::Stale => Some(1),
+        State::Missing => Some(2),
+        State::Unreadable | State::Off => None,
+    }
 }
 
 /// What tells of the calls of a FreePBX best is its database, of a FusionPBX likewise; of a bare Asterisk it is Master.csv.

@@ -185,6 +185,17 @@ fn sqlite(machine: &Machine, places: &Places) -> Vec<Finding> {
     found
 }
 
+/// The secret of our own user in `manager.conf`.
+pub(super) fn manager_secret(machine: &Machine) -> Option<String> {
+    let conf = Conf::read(machine, &format!("{}/manager.conf", places(machine).etc))?;
+    conf.value(MANAGER, "secret").filter(|secret| !secret.is_empty()).map(str::to_owned)
+}
+
+/// Where Asterisk keeps its settings.
+pub(super) fn settings_directory(machine: &Machine) -> String {
+    places(machine).etc
+}
+
 fn manager(machine: &Machine, places: &Places) -> Option<Finding> {
     let conf = Conf::read(machine, &format!("{}/manager.conf", places.etc))?;
     let on = conf.is_on("general", "enabled") == Some(true);

@@ -13,6 +13,33 @@ const MAX_BYTES: u64 = 4 * 1024 * 1024;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Conf(Vec<(String, String, String)>);
 
+/// One section, as it stands in a file.
+pub(super) struct Block<'a> {
+    pub(super) name: &'a str,
+    /// Whether it is there only for others to build on.
+    pub(super) is_template: bool,
+    /// The templates that it builds on.
+    pub(super) bases: Vec<&'a str>,
+    pub(super) pairs: Vec<(&'a str, &'a str)>,
+}
+
+impl Block<'_> {
+    /// The last value of a key in the section itself or, where it says nothing, in what it builds on.
+    pub(super) fn value<'b>(&'b self, key: &str, blocks: &'b [Block<'b>]) -> Option<&'b str> {
+        self.value_within(key, blocks, DEPTH)
+    }
+
+    fn value_within<'b>(&'b self, key: &str, blocks: &'b [Block<'b>], depth: u32) -> Option<&'b str> {
+        let own =
+            self.pairs.iter().rev().find(|(its_key, _)| its_key.eq_ignore_ascii_case(key)).map(|(_, value)| *value);
+        if own.is_some() || depth == 0 {
+            return own;
+        }
+        let bases = self.bases.iter().rev().filter_map(|base| blocks.iter().find(|block| block.name == *base));
+        bases.filter_map(|base| base.value_within(key, blocks, depth - 1)).next()
+    }
+}
+
 impl Conf {
     /// Reads a file and what it includes; none where it is not there or not readable.
     pub(super) fn read(machine: &Machine, path: &str) -> Option<Self> {
@@ -34,8 +61,8 @@ impl Conf {
             let line = uncommented(line, &mut in_comment);
             if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
                 section = name.0.trim().to_owned();
-                // So that a section is known to be there even where it is empty.
-                self.0.push((section.clone(), String::new(), String::new()));
+                // So that a section is known to be there even where it is empty; with its templates, `(!,base)`.
+                self.0.push((section.clone(), String::new(), name.1.trim().to_owned()));
             } else if let Some(file) = line.strip_prefix("#include").or_else(|| line.strip_prefix("#tryinclude")) {
                 let file = file.trim().trim_matches(['"', '<', '>']);
                 let file = if file.starts_with('/') { file.to_owned() } else { format!("{directory}/{file}") };
@@ -75,6 +102,26 @@ impl Conf {
             .iter()
             .filter(move |(name, key, _)| name == section && !key.is_empty())
             .map(|(_, key, value)| (key.as_str(), value.as_str()))
+    }
+
+    /// Each section as it stands in the file, also where several have one name: name, templates, keys with their values.
+    pub(super) fn blocks(&self) -> Vec<Block<'_>> {
+        let mut blocks: Vec<Block<'_>> = Vec::new();
+        for (name, key, value) in &self.0 {
+            if key.is_empty() {
+                let inside = value.strip_prefix('(').and_then(|rest| rest.split(')').next()).unwrap_or_default();
+                let words: Vec<&str> = inside.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
+                blocks.push(Block {
+                    name,
+                    is_template: words.contains(&"!"),
+                    bases: words.into_iter().filter(|word| !matches!(*word, "!" | "+")).collect(),
+                    pairs: Vec::new(),
+                });
+            } else if let Some(block) = blocks.iter_mut().rev().find(|block| block.name == name) {
+                block.pairs.push((key, value));
+            }
+        }
+        blocks
     }
 
     /// The sections, in order, each once.

@@ -98,6 +98,22 @@ fn a_freepbx_has_its_database_first_and_a_stale_file_is_called_so() {
 }
 
 #[test]
+fn a_phone_system_without_calls_is_read_from_its_first_one_on() {
+    let bench = Bench::new();
+    bench
+        .write("/etc/asterisk/cdr.conf", "[general]\nenable=yes\n[csv]\nusegmtime=yes\n")
+        .write("/etc/asterisk/cdr_sqlite3_custom.conf", "[master]\ntable => cdr\ncolumns => calldate, channel\n");
+    let found = bench.survey(&Pbx::default());
+    assert!(found.iter().all(|finding| finding.state == State::Missing), "{found:?}");
+    assert_eq!(names(&recommend(&found).sources), ["asterisk-csv /var/log/asterisk/cdr-csv/Master.csv"]);
+    // After weeks without a call it is the same, and what has been written once is better than what never was.
+    bench.write_days_ago("/var/log/asterisk/cdr-csv/Master.csv", ROW16, 30);
+    let found = bench.survey(&Pbx::default());
+    assert!(found.iter().any(|finding| finding.state == State::Stale), "{found:?}");
+    assert_eq!(names(&recommend(&found).sources), ["asterisk-csv /var/log/asterisk/cdr-csv/Master.csv"]);
+}
+
+#[test]
 fn custom_columns_are_read_off_the_template() {
     let bench = Bench::new();
     bench

@@ -23,7 +23,7 @@ use std::fmt;
 
 use data_encoding::HEXLOWER;
 use demarc_proto::{
-    Receipt, Report, ReportId, SiteId, Window,
+    HealthReport, Receipt, Report, ReportId, SiteId, Window,
     message::RefusedReason,
     support::{GrantId, Scope},
 };
@@ -51,6 +51,11 @@ impl Draft {
         Self { about: About::Report { report: report.id, window: report.window }, bytes: body.to_owned() }
     }
 
+    /// A health report that is about to leave, with the exact payload of its frame; only the gate enters these.
+    pub(super) fn health(report: &HealthReport, payload: &str) -> Self {
+        Self { about: About::Health { at: report.at }, bytes: payload.to_owned() }
+    }
+
     /// The hub's signed word that it stored a report.
     pub fn receipt(receipt: &Receipt) -> Self {
         let bytes = serde_json::to_string(receipt).expect("a receipt is made of texts and integers");
@@ -72,8 +77,14 @@ impl Draft {
         let about = match kind {
             RecordKind::Hello => About::Hello {},
             RecordKind::Renew => About::Renew {},
+            RecordKind::Fetch => About::Fetch {},
         };
         Self { about, bytes: payload.to_owned() }
+    }
+
+    /// Whether each of its kind is entered, even with the same bytes as the one before.
+    pub(crate) fn is_told_each_time(&self) -> bool {
+        self.about == About::Fetch {}
     }
 
     /// What happened, or is about to happen, about support; `payload` is the exact payload of the frame that leaves, if one
@@ -171,6 +182,13 @@ pub enum About {
         /// The last hash of its recording.
         head: LineHash,
     },
+    /// A report of the machine's health left, or was about to.
+    Health {
+        /// When it was measured: seconds since 1970 in UTC.
+        at: u64,
+    },
+    /// A request of this machine's package manager for a file of the vendor's repository.
+    Fetch {},
 }
 
 impl About {
@@ -189,6 +207,8 @@ impl About {
             Self::GrantEnded { .. } => Kind::GrantEnded,
             Self::SessionBegan { .. } => Kind::SessionBegan,
             Self::Session { .. } => Kind::Session,
+            Self::Health { .. } => Kind::Health,
+            Self::Fetch {} => Kind::Fetch,
         }
     }
 
@@ -232,11 +252,15 @@ pub enum Kind {
     SessionBegan,
     /// A session is over.
     Session,
+    /// A report of the machine's health left, or was about to.
+    Health,
+    /// A request of this machine's package manager for a file of the vendor's repository.
+    Fetch,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Report,
         Self::Receipt,
         Self::Refused,
@@ -249,6 +273,8 @@ impl Kind {
         Self::GrantEnded,
         Self::SessionBegan,
         Self::Session,
+        Self::Health,
+        Self::Fetch,
     ];
 
     /// The word on the line.
@@ -266,6 +292,8 @@ impl Kind {
             Self::GrantEnded => "grant_ended",
             Self::SessionBegan => "session_began",
             Self::Session => "session",
+            Self::Health => "health",
+            Self::Fetch => "fetch",
         }
     }
 }
@@ -275,18 +303,21 @@ impl From<RecordKind> for Kind {
         match kind {
             RecordKind::Hello => Self::Hello,
             RecordKind::Renew => Self::Renew,
+            RecordKind::Fetch => Self::Fetch,
         }
     }
 }
 
 /// The switches whose turning is entered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Switch {
     /// `stats.upload`, with everything that overrides it.
     Upload,
     /// `tunnel.enabled`.
     Tunnel,
+    /// `health.upload`, with everything that overrides it.
+    Health,
 }
 
 /// What turned a switch.
@@ -472,6 +503,8 @@ mod tests {
             Draft::support(About::GrantEnded { grant, end: End::Revoked }, "{}"),
             Draft::support(About::SessionBegan { session }, "{}"),
             Draft::support(About::Session { session, end: End::Closed, head: LineHash::GENESIS }, "{}"),
+            Draft { about: About::Health { at: 60 }, bytes: "{}".into() },
+            Draft::message(RecordKind::Fetch, "GET /updates/x HTTP/1.1\r\n\r\n"),
         ];
         for (draft, kind) in drafts.into_iter().zip(Kind::ALL) {
             let (entry, line) = Entry::seal(draft, 3, 0, LineHash::GENESIS);

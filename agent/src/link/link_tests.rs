@@ -75,6 +75,8 @@ impl Bench {
             site,
             proxy: None,
             upload: true,
+            health: true,
+            updates: false,
         };
         let (ours, theirs) = UnixStream::pair().unwrap();
         let link = tokio::spawn(run_with(Channel::new(theirs).unwrap(), None, patience));

@@ -4,6 +4,7 @@ mod columns;
 mod rights;
 mod row;
 mod trunks;
+pub mod user;
 mod words;
 
 use std::{io, time::Duration};

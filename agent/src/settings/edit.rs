@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use toml_edit::{DocumentMut, Item, Table, value};
+use toml_edit::{DocumentMut, Item, Table, Value};
 
 use super::load::{LoadError, load_text};
 
@@ -20,6 +20,8 @@ pub enum Switch {
     Upload,
     /// `tunnel.enabled`
     Tunnel,
+    /// `health.upload`
+    Health,
 }
 
 impl Switch {
@@ -28,6 +30,7 @@ impl Switch {
         match self {
             Self::Upload => "stats.upload",
             Self::Tunnel => "tunnel.enabled",
+            Self::Health => "health.upload",
         }
     }
 
@@ -36,6 +39,7 @@ impl Switch {
         match self {
             Self::Upload => "stats",
             Self::Tunnel => "tunnel",
+            Self::Health => "health",
         }
     }
 
@@ -43,6 +47,7 @@ impl Switch {
         match self {
             Self::Upload => ("stats", "upload"),
             Self::Tunnel => ("tunnel", "enabled"),
+            Self::Health => ("health", "upload"),
         }
     }
 }
@@ -76,14 +81,24 @@ pub enum EditError {
 /// # Errors
 /// When the file cannot be read or replaced, or would not load afterwards. It is then as it was.
 pub fn set(file: &Path, switch: Switch, on: bool) -> Result<bool, EditError> {
-    // A link to the file stays a link.
-    let real = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let fail = |source| EditError::Unwritable { file: file.to_owned(), source };
-    let before = fs::read_to_string(&real).map_err(fail)?;
+    let before = fs::read_to_string(file).map_err(fail)?;
     let after = edited(file, &before, switch, on)?;
+    replace(file, &before, &after)
+}
+
+/// Replaces the file, which holds `before`, in one step; it keeps its mode and its owner, and is only touched if that
+/// changes something. Returns whether it did.
+///
+/// # Errors
+/// When the file cannot be read or replaced, or somebody else has changed it. It is then as it was.
+pub fn replace(file: &Path, before: &str, after: &str) -> Result<bool, EditError> {
     if after == before {
         return Ok(false);
     }
+    // A link to the file stays a link.
+    let real = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+    let fail = |source| EditError::Unwritable { file: file.to_owned(), source };
     let directory = real.parent().unwrap_or(Path::new("/"));
     let mut staged = tempfile::Builder::new().prefix(".demarc.toml.").tempfile_in(directory).map_err(fail)?;
     staged.write_all(after.as_bytes()).map_err(fail)?;
@@ -102,14 +117,30 @@ pub fn set(file: &Path, switch: Switch, on: bool) -> Result<bool, EditError> {
 
 /// The text with the switch set.
 fn edited(file: &Path, text: &str, switch: Switch, on: bool) -> Result<String, EditError> {
-    // The file alone must load: what the environment says today may not be there tomorrow.
+    let (section, name) = switch.section_and_name();
+    amended(file, text, |document| put(document, section, name, on.into()))
+}
+
+/// The text with changes made to it. It must load by itself before and afterwards: what the environment says today may not
+/// be there tomorrow.
+///
+/// # Errors
+/// When it does not.
+pub fn amended(file: &Path, text: &str, change: impl FnOnce(&mut DocumentMut)) -> Result<String, EditError> {
     let nothing = std::iter::empty();
     load_text(file, text, nothing.clone())?;
     let mut document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| EditError::Unwritable {
         file: file.to_owned(),
         source: io::Error::other(error.message().to_owned()),
     })?;
-    let (section, name) = switch.section_and_name();
+    change(&mut document);
+    let edited = document.to_string();
+    load_text(file, &edited, nothing)?;
+    Ok(edited)
+}
+
+/// Sets a key of a section, and leaves everything around it as it is. A section that is missing is added.
+pub fn put(document: &mut DocumentMut, section: &str, name: &str, new: Value) {
     if document.get(section).is_none() {
         let mut table = Table::new();
         if !document.as_table().is_empty() {
@@ -122,15 +153,12 @@ fn edited(file: &Path, text: &str, switch: Switch, on: bool) -> Result<String, E
             // Taking over the decor keeps the comment at the end of the line.
             Some(old) => {
                 let decor = old.decor().clone();
-                *old = on.into();
+                *old = new;
                 *old.decor_mut() = decor;
             }
-            None => drop(section.insert(name, value(on))),
+            None => drop(section.insert(name, Item::Value(new))),
         }
     }
-    let edited = document.to_string();
-    load_text(file, &edited, nothing)?;
-    Ok(edited)
 }
 
 /// Gives the file the owner of the one that it replaces. For anybody but root that is the same already, or refused.

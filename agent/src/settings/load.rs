@@ -14,6 +14,8 @@ use super::Settings;
 
 pub use check::{Endpoint, endpoint, warnings};
 pub use environment::Override;
+#[cfg(test)]
+pub(super) use {environment::LISTS, locate::ALLOWED};
 
 /// Where the packages put the config file.
 pub const DEFAULT_CONFIG: &str = "/etc/demarc/demarc.toml";

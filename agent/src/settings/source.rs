@@ -28,7 +28,7 @@ pub enum Source {
         path: PathBuf,
         /// What each column holds, in order, by the names that `CDR()` has for them; `-` for one to pass over.
         columns: Vec<String>,
-        /// As for [`Source::AsteriskCsv`].
+        /// The zone of its times, by its IANA name; the machine's own where absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         timezone: Option<String>,
     },
@@ -39,7 +39,7 @@ pub enum Source {
         /// The table.
         #[serde(default = "default_table")]
         table: String,
-        /// As for [`Source::AsteriskCsv`].
+        /// The zone of its times, by its IANA name; the machine's own where absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         timezone: Option<String>,
     },
@@ -62,7 +62,7 @@ pub enum Source {
         /// Where FreePBX keeps the names of trunks; empty to go by `pbx.trunks` alone.
         #[serde(default = "default_trunks")]
         trunks: String,
-        /// As for [`Source::AsteriskCsv`].
+        /// The zone of its times, by its IANA name; the machine's own where absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         timezone: Option<String>,
     },
@@ -75,7 +75,7 @@ pub enum Source {
         user: String,
         /// The user's secret.
         secret: Secret,
-        /// As for [`Source::AsteriskCsv`].
+        /// The zone of its times, by its IANA name; the machine's own where absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         timezone: Option<String>,
     },
@@ -93,7 +93,7 @@ pub enum Source {
         /// The SIP profiles on which the outside is: a leg there is named for its profile where it has no gateway.
         #[serde(default = "default_outside")]
         outside_profiles: Vec<String>,
-        /// As for [`Source::AsteriskCsv`].
+        /// The zone of its times, by its IANA name; the machine's own where absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         timezone: Option<String>,
     },
@@ -101,7 +101,7 @@ pub enum Source {
     FreeswitchJson {
         /// The directory.
         path: PathBuf,
-        /// As for [`Source::FreeswitchCsv`].
+        /// The SIP profiles on which the outside is: a leg there is named for its profile where it has no gateway.
         #[serde(default = "default_outside")]
         outside_profiles: Vec<String>,
     },

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::TcpListener,
     path::Path,
     process::ExitCode,
     sync::Arc,
@@ -20,10 +21,12 @@ use super::{
     derive,
     keeper::Keeper,
     lock::{Lock, LockError},
+    messenger::Messenger,
     notify::Notifier,
     relay::Relay,
     sessions::Sessions,
     slot::Slot,
+    updates::{self, Updates},
     watch::{SETTLED, Watched, wake_on_change},
     web::{self, Listener, Web},
 };
@@ -95,6 +98,7 @@ pub fn run(config: &Path, loaded: Loaded) -> Result<ExitCode, RunError> {
     let bound =
         Bound::bind(&socket).map_err(|source| RunError::Socket { path: socket.display().to_string(), source })?;
     let listener = Listener::bind(&loaded.settings.web.listen);
+    let packages = updates::bind(&loaded.settings.updates);
     let confinement = confine(&ground, &loaded, &config)?;
     for warning in load::warnings(&loaded.settings).iter().chain(&confinement.1.gaps) {
         tracing::warn!("{warning}");
@@ -104,7 +108,8 @@ pub fn run(config: &Path, loaded: Loaded) -> Result<ExitCode, RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ending = runtime.block_on(async {
         tokio::spawn(memory::stay_small());
-        let (supervisor, inbox) = supervisor(config, state, ground, confinement, loaded, home.clone(), listener);
+        let (supervisor, inbox) =
+            supervisor(config, state, ground, confinement, loaded, home.clone(), (listener, packages));
         main_loop(supervisor, inbox, bound, notifier).await
     })?;
     home.iter().for_each(Home::leave);
@@ -155,7 +160,7 @@ fn supervisor(
     (profile, confined): (Profile, Confined),
     loaded: Loaded,
     home: Result<Home, String>,
-    listener: Result<Listener, String>,
+    (listener, packages): (Result<Listener, String>, Result<TcpListener, String>),
 ) -> (Supervisor, Inbox) {
     let (to_collector, collector) = mpsc::channel(MOST_EVENTS);
     let (to_link, link) = mpsc::channel(MOST_EVENTS);
@@ -165,9 +170,9 @@ fn supervisor(
     let watched_site = Watched::new(state.site_file());
     let site = derive::read_site(&state.site_file());
     let enrolled = site.as_ref().ok().and_then(Option::as_ref);
-    let upload = derive::upload(&loaded, do_not_track.as_deref());
-    let collector_settings = derive::collector(&loaded, &upload, enrolled, &ground.gauges, 1);
-    let link_settings = derive::link(&loaded, &upload, enrolled, super::changes::from_environment, 1);
+    let uploads = derive::uploads(&loaded, do_not_track.as_deref());
+    let collector_settings = derive::collector(&loaded, &uploads, enrolled, &ground.gauges, 1);
+    let link_settings = derive::link(&loaded, &uploads, enrolled, super::changes::from_environment, 1);
     if let Err(why) = &link_settings {
         tracing::info!("no tunnel: {why}");
     }
@@ -176,6 +181,7 @@ fn supervisor(
     let (to_web, web_said) = mpsc::channel(MOST_EVENTS);
     let (to_web_findings, web_findings) = mpsc::channel(MOST_EVENTS);
     let (to_keeper, keeper) = mpsc::channel(MOST_EVENTS);
+    let (to_messenger, messenger) = mpsc::channel(MOST_EVENTS);
     let (sessions, dead) = Sessions::new(&state, home, to_sessions);
     let keeper_of_recordings = Keeper::new(to_keeper, &loaded.settings, Instant::now());
     let mut supervisor = Supervisor {
@@ -188,7 +194,7 @@ fn supervisor(
         do_not_track,
         loaded,
         config_error: None,
-        upload,
+        uploads,
         site,
         generation: 1,
         collector_settings,
@@ -204,6 +210,8 @@ fn supervisor(
         sessions,
         web: Web::new(listener, to_web, to_web_findings),
         keeper: keeper_of_recordings,
+        messenger: Messenger::new(to_messenger),
+        updates: Updates::new(packages),
         watched_config,
         watched_site,
         waiting: Vec::new(),
@@ -211,7 +219,8 @@ fn supervisor(
         ending: None,
     };
     supervisor.close_what_was_left(dead);
-    let inbox = Inbox { collector, link, sessions: sessions_said, dialled, keeper, web: web_said, web_findings };
+    let inbox =
+        Inbox { collector, link, sessions: sessions_said, dialled, keeper, messenger, web: web_said, web_findings };
     (supervisor, inbox)
 }
 
@@ -249,8 +258,10 @@ async fn main_loop(
             Some((incarnation, event)) = inbox.sessions.recv() => Happening::Session(incarnation, event),
             Some((incarnation, event)) = inbox.web.recv() => Happening::Web(incarnation, event),
             Some(finding) = inbox.web_findings.recv() => Happening::WebFound(finding),
+            Ok(stream) = supervisor.updates.accept(), if supervisor.updates.is_bound() => Happening::Fetch(stream),
             () = web::knock(&door), if supervisor.web.is_asleep() => Happening::Knocked,
             Some((number, event)) = inbox.keeper.recv() => Happening::Keeper(number, event),
+            Some((number, event)) = inbox.messenger.recv() => Happening::Messenger(number, event),
             Some(dialled) = inbox.dialled.recv() => Happening::Dialled(dialled),
             Some((request, answer)) = asked.recv() => Happening::Asked(request, answer),
             _ = terminate.recv() => Happening::Stop,

@@ -92,7 +92,7 @@ fn grant(settings: &Settings) -> String {
 }
 
 /// The user as MariaDB knows it: by where it comes from too.
-fn who(settings: &Settings) -> String {
+pub(super) fn who(settings: &Settings) -> String {
     let host = if settings.address.starts_with('/') { "localhost" } else { "127.0.0.1" };
     format!("'{}'@'{host}'", settings.user)
 }

@@ -10,7 +10,8 @@ use crate::settings::Settings;
 const PREFIX: &str = "DEMARC__";
 
 /// Keys that hold a list; in a variable its elements are parted by commas.
-const LISTS: &[&str] = &[
+pub(in crate::settings) const LISTS: &[&str] = &[
+    "health.business_hours",
     "pbx.trunks",
     "pbx.international",
     "recordings.paths",
@@ -18,6 +19,7 @@ const LISTS: &[&str] = &[
     "recordings.holds.extensions",
     "support.authorities",
     "support.logs",
+    "web.hosts",
 ];
 
 /// A variable that overrules the file.

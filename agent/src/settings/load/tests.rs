@@ -71,7 +71,7 @@ fn an_unknown_key_names_the_nearest() {
     wrong(
         "[pbx]\ncolour = 1\n",
         expect![
-            "A/demarc.toml:2:1: pbx.colour: there is no such key; known here are trunks, quiet, queue_target, keep_missed, outside_line, international, source"
+            "A/demarc.toml:2:1: pbx.colour: there is no such key; known here are trunks, quiet, patience, queue_target, keep_missed, outside_line, international, source"
         ],
     );
 }

@@ -1,0 +1,113 @@
+//! Files of the hub, over a connection of their own beside the tunnel: HTTP/1.1, and we ask.
+
+use demarc_proto::ALPN_FILES;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Collected, Limited};
+use hyper::{
+    body::{Body, Bytes, Incoming},
+    client::conn::http1,
+};
+use hyper_util::rt::TokioIo;
+use tokio::task::JoinHandle;
+
+use super::{
+    Patience,
+    error::LinkError,
+    identity::Identity,
+    reach,
+    tls::{self, Trust},
+};
+use crate::{ipc::LinkSettings, settings::load::Endpoint, state::StateDir};
+
+/// An answer, with the connection over which its body comes. When it is dropped, the connection ends at once.
+pub(super) struct Answer {
+    pub(super) response: Response<Incoming>,
+    connection: Driving,
+}
+
+impl Answer {
+    /// The whole body, if it is no longer than that.
+    pub(super) async fn whole(self, most: usize) -> Option<Bytes> {
+        let limited = Limited::new(self.response.into_body(), most);
+        limited.collect().await.ok().map(Collected::to_bytes)
+    }
+
+    /// The body as it comes.
+    pub(super) fn into_body(self) -> impl Body<Data = Bytes, Error = hyper::Error> + Send {
+        let Self { response, connection } = self;
+        response.into_body().map_frame(move |frame| {
+            // The connection lives as long as somebody reads.
+            let _driven = &connection;
+            frame
+        })
+    }
+}
+
+/// The task that moves the bytes of a connection.
+struct Driving(JoinHandle<()>);
+
+impl Drop for Driving {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Asks the hub for something, over a connection of its own.
+///
+/// # Errors
+/// When there is no such connection, or it breaks before the answer's head is there.
+pub(super) async fn ask<B>(
+    settings: &LinkSettings,
+    patience: Patience,
+    request: Request<B>,
+) -> Result<Answer, LinkError>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let identity = Identity::load(&StateDir::new(&settings.state_dir))?;
+    let hub: Endpoint = settings.hub.parse()?;
+    let stream = reach(&hub, settings.proxy.as_ref(), patience.connect).await?;
+    let trust = Trust::Authority(settings.site.ca.0.clone());
+    let stream = tls::handshake(stream, &hub, trust, Some(&identity), ALPN_FILES, patience.handshake).await?;
+    let lost = |error: hyper::Error| LinkError::Lost { detail: error.to_string() };
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
+    let connection = Driving(tokio::spawn(async move {
+        // What goes wrong is heard by whoever waits for the answer.
+        let _ = connection.await;
+    }));
+    let response = sender.send_request(request).await.map_err(lost)?;
+    Ok(Answer { response, connection })
+}
+
+/// The head of a request as it leaves, byte for byte.
+pub(super) fn head<B>(request: &Request<B>) -> String {
+    let mut head = format!("{} {} HTTP/1.1\r\n", request.method(), request.uri());
+    for (name, value) in request.headers() {
+        head.push_str(&format!("{name}: {}\r\n", String::from_utf8_lossy(value.as_bytes())));
+    }
+    head + "\r\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Empty;
+    use tokio::io::{AsyncReadExt, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_head_is_what_leaves() {
+        let (ours, mut theirs) = duplex(4096);
+        let request = || {
+            let builder = Request::get("/updates/dists/stable/InRelease").header("host", "hub.example.com");
+            builder.header("range", "bytes=5-").body(Empty::<Bytes>::new()).unwrap()
+        };
+        let (mut sender, connection) = http1::handshake(TokioIo::new(ours)).await.unwrap();
+        tokio::spawn(connection);
+        tokio::spawn(async move { sender.send_request(request()).await.map(drop) });
+        let mut sent = vec![0; 1024];
+        let length = theirs.read(&mut sent).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&sent[..length]), head(&request()));
+    }
+}

@@ -1,0 +1,11 @@
+//! What `demarc setup` is made of: what was found, what is asked, the file that follows from both.
+
+pub mod answers;
+pub mod database;
+pub mod digest;
+pub mod draft;
+pub mod findings;
+pub mod question;
+pub mod sample;
+pub mod service;
+pub mod terminal;
