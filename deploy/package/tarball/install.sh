@@ -62,6 +62,10 @@ install_all() {
   install -m 0755 "$here/access" /usr/lib/demarc/access
   install -m 0644 "$here/recordings.conf" /usr/share/demarc/recordings.conf
   install -m 0644 "$here"/doc/* /usr/share/doc/demarc/
+  install -d -m 0755 /usr/share/man/man1 /usr/share/man/man5 /usr/share/bash-completion/completions
+  install -m 0644 "$here"/manual/*.1.gz /usr/share/man/man1/
+  install -m 0644 "$here"/manual/*.5.gz /usr/share/man/man5/
+  install -m 0644 "$here/manual/completions/bash/demarc" /usr/share/bash-completion/completions/demarc
   # In one step: the old one may be running.
   install -m 0755 "$here/demarc" /usr/bin/.demarc.new
   mv -f /usr/bin/.demarc.new /usr/bin/demarc
@@ -99,6 +103,9 @@ remove() {
   [ ! -x /usr/lib/demarc/access ] || /usr/lib/demarc/access forget
   rm -f /etc/systemd/system/demarc.service /etc/systemd/system/demarc-access.service \
     /etc/systemd/system/demarc-enroll.service /etc/init.d/demarc /usr/bin/demarc
+  rm -f /usr/share/man/man1/demarc.1.gz /usr/share/man/man1/demarc-*.1.gz /usr/share/man/man5/demarc.toml.5.gz \
+    /usr/share/bash-completion/completions/demarc
+  rmdir /usr/share/bash-completion/completions /usr/share/bash-completion 2> /dev/null || true
   rm -rf /usr/lib/demarc /usr/share/demarc /usr/share/doc/demarc
   [ "$(init)" != systemd ] || systemctl daemon-reload
 }

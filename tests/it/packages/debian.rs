@@ -73,7 +73,7 @@ fn installed_upgraded_gone_back_removed_and_purged() {
         "nothing that a choice would be made by"
     );
     for file in
-        ["copyright", "changelog.Debian.gz", "README.md", "install.md", "examples/sysv", "examples/recordings.toml"]
+        ["copyright", "changelog.Debian.gz", "changelog.gz", "install.md", "examples/sysv", "examples/recordings.toml"]
     {
         assert!(machine.path(&format!("/usr/share/doc/demarc/{file}")).is_file(), "{file}");
     }

@@ -7,7 +7,12 @@ use demarc_tests::{appliance::Appliance, data, machine, packed};
 use super::apt_install;
 
 /// What a unit may expose at most, by the reckoning of `systemd-analyze security`.
-const MOST: [(&str, f32); 4] = [("demarc.service", 1.5), ("demarc-hub.service", 1.5), ("demarc-access.service", 1.5), ("demarc-enroll.service", 1.5)];
+const MOST: [(&str, f32); 4] = [
+    ("demarc.service", 1.5),
+    ("demarc-hub.service", 1.5),
+    ("demarc-access.service", 1.5),
+    ("demarc-enroll.service", 1.5),
+];
 
 fn package(name: &str) -> PathBuf {
     data::root().join("../../../deploy/package").join(name)
