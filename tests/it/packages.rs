@@ -1,6 +1,7 @@
 //! Packages and units: installed, upgraded, gone back, removed and purged on a fresh machine, and run there by systemd.
 
 mod debian;
+mod life;
 mod review;
 mod rpm;
 mod service;

@@ -65,6 +65,11 @@ impl Repository {
         process::run(&mut build, LIMIT).ok();
     }
 
+    /// Adds a package that somebody else made.
+    pub fn add_file(&self, package: &Path) {
+        fs::copy(package, self.root().join("pool").join(package.file_name().unwrap())).unwrap();
+    }
+
     /// Lists everything in it, and signs the list; `seconds` is for how long that is good.
     pub fn publish(&self, seconds: Option<u32>) {
         self.publish_by("key.pem", seconds);

@@ -191,6 +191,18 @@ mod tests {
     }
 
     #[test]
+    fn a_night_of_calls_abroad_is_an_alert_until_another_one_is_like_others() {
+        let (mut watchman, terms) = (Watchman::default(), Health::default());
+        let mut see = |minute, calls_abroad| {
+            kinds(&watchman.judge(&at(minute), Surroundings { calls_abroad, ..Surroundings::default() }, &terms))
+        };
+        assert_eq!(see(0, None), []);
+        assert_eq!(see(5, Some(9)), [(AlertKind::NightAbroad, false)]);
+        assert_eq!(see(10, Some(40)), []);
+        assert_eq!((see(900, None), see(902, None)), (vec![], vec![(AlertKind::NightAbroad, true)]));
+    }
+
+    #[test]
     fn each_kind_is_raised_once_and_goes_on_after_a_restart() {
         let terms = Health::default();
         let missed = |missed_seconds| Surroundings { missed_seconds, ..Surroundings::default() };

@@ -41,7 +41,9 @@ pub(super) fn of(alert: &Alert) -> String {
         AlertKind::NoCalls => format!("no call record for {value} minutes of business time"),
         AlertKind::ClockOff => format!("the clock is {value} s off; set it"),
         AlertKind::NightAbroad => {
-            format!("{value} calls went abroad in one night, far more than is usual: somebody may be misusing the phone system")
+            format!(
+                "{value} calls went abroad in one night, far more than is usual: somebody may be misusing the phone system"
+            )
         }
         AlertKind::SourceTrouble => format!("sources of call records in trouble: {value}"),
     }

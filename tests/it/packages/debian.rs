@@ -11,7 +11,7 @@ use demarc_tests::{
 use super::{LIMIT, MASTER, RECORDING, apt_install, put_pbx_on, set_up};
 
 /// Copies of lists of users that each change of them makes anew.
-fn without_copies(mut everything: BTreeMap<String, String>) -> BTreeMap<String, String> {
+pub(super) fn without_copies(mut everything: BTreeMap<String, String>) -> BTreeMap<String, String> {
     everything.retain(|path, _| !(path.starts_with("/etc/") && path.ends_with('-')));
     everything
 }
