@@ -2,6 +2,7 @@
 
 pub mod doctor;
 pub mod enroll;
+pub mod health;
 pub mod import;
 pub mod man;
 pub mod preview;
@@ -79,6 +80,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Switches the upload of aggregated statistics on or off.
     Stats(stats::StatsArgs),
+    /// Shows how the machine is, and switches reports of it to the vendor on or off.
+    Health(health::HealthArgs),
     /// Switches the connection to the vendor on or off.
     Tunnel(tunnel::TunnelArgs),
     /// Lets the vendor's support in for a time, watches it, and shows it out.
@@ -151,6 +154,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Status(args) => status::run(args, &cli.config, &loaded),
         Command::Doctor(args) => doctor::run(args, &cli.config, &loaded),
         Command::Stats(args) => stats::run(args, &cli.config, &loaded),
+        Command::Health(args) => health::run(args, &cli.config, &loaded),
         Command::Tunnel(args) => tunnel::run(args, &cli.config, &loaded),
         Command::Recordings(args) => recordings::run(args, &cli.config, &loaded),
         Command::Support(args) => support::run(args, &loaded),

@@ -26,7 +26,7 @@ use self::{
 };
 use crate::{
     call::CallRules,
-    gate::{Ledger, entry::Draft},
+    gate::{GateError, Ledger, entry::Draft},
     ipc::{
         CollectorSettings, CollectorStatus, EXIT_FRESH_RULES, FromCollector, Record, ToCollector,
         channel::{CollectorChannel, Receiver, Sender},
@@ -114,6 +114,7 @@ struct Troubles {
     streams: Option<String>,
     reporting: Option<String>,
     vitals: Option<String>,
+    health: Option<String>,
 }
 
 impl Collector {
@@ -183,7 +184,8 @@ impl Collector {
         loop {
             let Ok(more) = self.read_portions() else { return Ok(Ended::NeedsFreshRules) };
             let due = self.take_pulse().min(self.keep_books());
-            let due = due.min(self.tell().await?).min(self.streams.keep_running(&self.store)?);
+            let due =
+                due.min(self.tell_others().await?).min(self.tell().await?).min(self.streams.keep_running(&self.store)?);
             let wait = if more { Duration::ZERO } else { due };
             tokio::select! {
                 biased;
@@ -290,6 +292,29 @@ impl Collector {
         self.vitals.due(moment)
     }
 
+    /// Sends alerts and, where that is due, how the machine is on their way; says how long to wait where it could not be.
+    async fn tell_others(&mut self) -> anyhow::Result<Duration> {
+        for alert in std::mem::take(&mut self.vitals.untold) {
+            self.sender.send(&FromCollector::Alert(alert)).await?;
+        }
+        let moment = now();
+        let Some(report) = self.vitals.report(moment) else { return Ok(LONGEST_SLEEP) };
+        match self.reporting.clear_health(&report, moment) {
+            Ok(cleared) => {
+                self.stale |= self.troubles.health.take().is_some();
+                self.vitals.reported(moment);
+                self.sender.send(&FromCollector::Health(cleared)).await?;
+            }
+            Err(GateError::Withhold(_)) => {}
+            Err(error) => {
+                self.stale = true;
+                self.troubles.health = Some(error.to_string());
+                return Ok(RETRY);
+            }
+        }
+        Ok(LONGEST_SLEEP)
+    }
+
     /// Does what the supervisor says.
     async fn obey(&mut self, message: ToCollector) -> anyhow::Result<ControlFlow<()>> {
         match message {
@@ -311,6 +336,7 @@ impl Collector {
                 self.enter(number, Draft::support(about, &payload)).await?;
             }
             ToCollector::ClockOffset(offset) => self.vitals.clock_offset = Some(offset),
+            ToCollector::HubTakesHealth(listens) => self.vitals.hub_listens = listens,
             ToCollector::Connected { number } => self.connections.made(number),
             ToCollector::NotConnected { number, reason } => self.connections.failed(number, reason),
             ToCollector::Stop => return Ok(ControlFlow::Break(())),
@@ -377,8 +403,14 @@ impl Collector {
         let files = self.feeds.iter().map(|feed| feed.status(counts_of(feed)));
         let sources = files.chain(self.streams.status(&feeds)).map(|status| roster::complete(status, &feeds)).collect();
         let troubles = &self.troubles;
-        let troubles =
-            [&troubles.recovered, &troubles.sources, &troubles.streams, &troubles.reporting, &troubles.vitals];
+        let troubles = [
+            &troubles.recovered,
+            &troubles.sources,
+            &troubles.streams,
+            &troubles.reporting,
+            &troubles.vitals,
+            &troubles.health,
+        ];
         CollectorStatus {
             sources,
             calls: counts.calls,

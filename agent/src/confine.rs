@@ -1,7 +1,7 @@
 //! What each process may do, enforced by the kernel: an allowlist of files (Landlock), a filter of system calls
 //! (seccomp), and no privileges to gain.
 //!
-//! Eight kinds of process are confined, each by the grants of [`layout`]:
+//! Nine kinds of process are confined, each by the grants of [`layout`]:
 //!
 //! * the **collector** reads call records and writes the store and the outbox; it cannot make an internet socket;
 //! * the **link** reads the outbox and its own keys and connects to one port; it cannot open a call record;
@@ -11,6 +11,8 @@
 //!   ledger, and can change neither;
 //! * the **keeper** of recordings lists their trees and removes files there; it cannot open one, and has no socket but
 //!   the one to whoever started it;
+//! * the **messenger** starts the owner's program when an alert is raised; it and the program can write nowhere, and open
+//!   neither recordings, nor call records, nor anything of ours;
 //! * a **command** (`demarc report` and its like) reads and writes the state directory and the files it was given;
 //! * the worker of a support **session** gets what the scope of its grant needs, and nothing of ours;
 //! * the **shell** that a session starts gets less than its worker, which it can neither signal nor look into ([`shell`]).
@@ -61,6 +63,8 @@ pub enum Subject {
     Shell,
     /// Counts recordings, and removes old ones.
     Keeper,
+    /// Starts the owner's program when an alert is raised.
+    Messenger,
     /// A short-lived command.
     Command,
 }
@@ -76,6 +80,7 @@ impl Subject {
             Self::Session => "session",
             Self::Shell => "shell",
             Self::Keeper => "keeper",
+            Self::Messenger => "messenger",
             Self::Command => "command",
         }
     }

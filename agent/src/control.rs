@@ -120,6 +120,10 @@ pub struct Reloaded {
     pub upload: bool,
     /// What decided that.
     pub upload_decided_by: String,
+    /// Whether reports of the machine's health may leave.
+    pub health_upload: bool,
+    /// What decided that.
+    pub health_upload_decided_by: String,
     /// Why there is no link, if there is none.
     pub link_absent: Option<String>,
     /// What could not be applied yet, in words.
@@ -190,6 +194,10 @@ pub struct Status {
     pub upload: bool,
     /// What decided that.
     pub upload_decided_by: String,
+    /// Whether reports of the machine's health may leave.
+    pub health_upload: bool,
+    /// What decided that.
+    pub health_upload_decided_by: String,
     /// Until when the first report waits after the enrollment: seconds since 1970 in UTC.
     pub grace_until: Option<u64>,
     /// The vendor's name for this site, once enrolled.

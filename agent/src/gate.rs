@@ -15,9 +15,13 @@ mod ledger_trials;
 #[cfg(test)]
 mod model;
 
-use demarc_proto::{Report, ReportFault, ReportId, report::MAX_BODY};
+use demarc_proto::{
+    HealthReport, Report, ReportFault, ReportId,
+    health::{HEALTH_SCHEMA, HealthFault, MAX_HEALTH},
+    report::MAX_BODY,
+};
 
-pub use cleared::Cleared;
+pub use cleared::{Cleared, ClearedHealth};
 pub use consent::{Consent, Verdict, Withheld};
 pub use ledger::{Ledger, LedgerError};
 
@@ -33,6 +37,9 @@ pub enum GateError {
     /// Throw the report away: the same figures will never pass.
     #[error("the report breaks the privacy rules and is discarded: {0}")]
     Discard(#[from] ReportFault),
+    /// Throw the health report away, likewise.
+    #[error("the health report breaks its rules and is discarded: {0}")]
+    DiscardHealth(#[from] HealthFault),
     /// Build the report again under a new name: this one stands in the ledger with other bytes.
     #[error("report {0} is in the ledger already, with other bytes; it needs a new name")]
     Rename(ReportId),
@@ -62,6 +69,29 @@ pub fn clear(consent: &Consent, now: u64, report: Report, ledger: &mut Ledger) -
         ledger::Entered::Now | ledger::Entered::Before => Ok(Cleared::seal(&report, body)),
         ledger::Entered::OtherBytes => Err(GateError::Rename(report.id)),
     }
+}
+
+/// Lets a report of the machine's health pass if the owner's consent allows it and it keeps the rules, and enters its exact
+/// bytes in the ledger before it returns.
+///
+/// # Errors
+/// See [`GateError`]; in every case nothing may leave, and the ledger is as it was.
+pub fn clear_health(
+    consent: &Consent,
+    now: u64,
+    report: &HealthReport,
+    ledger: &mut Ledger,
+) -> Result<ClearedHealth, GateError> {
+    if let Verdict::Withheld(reason) = consent.verdict_on(HEALTH_SCHEMA, now) {
+        return Err(GateError::Withhold(reason));
+    }
+    report.check()?;
+    let payload = String::from_utf8(report.to_payload()).map_err(|_| HealthFault::NotCanonical)?;
+    if payload.len() > MAX_HEALTH {
+        return Err(HealthFault::TooLong.into());
+    }
+    ledger.append(now, entry::Draft::health(report, &payload))?;
+    Ok(ClearedHealth::seal(payload))
 }
 
 #[cfg(test)]
@@ -128,6 +158,26 @@ mod tests {
         let other = clear(&open_consent(), 300, report(1, 13), &mut second);
         assert!(matches!(other, Err(GateError::Rename(id)) if id == ReportId::from_bits([1; 16])));
         assert_eq!(kinds(&first), [Kind::Report]);
+    }
+
+    #[test]
+    fn a_health_report_passes_by_its_own_consent_and_stands_in_the_ledger() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::open(&StateDir::new(dir.path())).unwrap();
+        let mut report = crate::health::report::build(&crate::health::Sample { at: 9, ..Default::default() }, &[]);
+        let off = Consent { upload: false, ..open_consent() };
+        let early = Consent { accepted_schema: 0, ..open_consent() };
+        for closed in [off, early, Consent { enrolled: None, ..open_consent() }] {
+            let withheld = clear_health(&closed, 200, &report, &mut ledger);
+            assert!(matches!(withheld, Err(GateError::Withhold(_))), "{withheld:?}");
+        }
+        let cleared = clear_health(&open_consent(), 200, &report, &mut ledger).unwrap();
+        let entry = ledger.last(Kind::Health).unwrap().unwrap();
+        assert_eq!(entry.bytes, cleared.payload());
+        assert_eq!(HealthReport::from_payload(cleared.payload().as_bytes()), Ok(report.clone()));
+        report.registered = 1;
+        assert!(matches!(clear_health(&open_consent(), 200, &report, &mut ledger), Err(GateError::DiscardHealth(_))));
+        assert_eq!(kinds(&ledger), [Kind::Health]);
     }
 
     #[test]

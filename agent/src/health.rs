@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod business;
 pub mod gauge;
+pub mod messenger;
 pub mod report;
 mod words;
 

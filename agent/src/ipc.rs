@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     confine::Profile,
-    gate::entry::About,
-    health::HealthStatus,
+    gate::{ClearedHealth, entry::About},
+    health::{Alert, HealthStatus},
     pbx::ami::facts::Registration,
     settings::{Pbx, Secret, health::Health},
     state::Site,
@@ -81,6 +81,8 @@ pub enum ToCollector {
     },
     /// The hub's clock less ours in seconds, as the link measured it.
     ClockOffset(i64),
+    /// Whether there is a connection to a hub that takes health reports.
+    HubTakesHealth(bool),
     /// The connection asked for with [`FromCollector::Connect`] is there: its descriptor has come over [`CONNECTION_FD`].
     Connected {
         /// As in [`FromCollector::Connect`].
@@ -109,6 +111,10 @@ pub enum FromCollector {
     },
     /// The outbox changed.
     OutboxChanged,
+    /// An alert was raised, or is over.
+    Alert(Alert),
+    /// How the machine is, for the hub: it leaves at once or never.
+    Health(ClearedHealth),
     /// The entry is durable.
     Recorded {
         /// [`Record::number`].
@@ -134,6 +140,8 @@ pub enum ToLink {
     Settings(Box<LinkSettings>),
     /// Look into the outbox.
     OutboxChanged,
+    /// How the machine is, for the hub.
+    Health(ClearedHealth),
     /// The entry asked for with [`FromLink::Record`] is durable.
     Recorded {
         /// [`Record::number`].
@@ -307,7 +315,8 @@ pub struct CollectorSettings {
     pub pbx: Pbx,
     /// How long a call must be without a new leg before it enters a report.
     pub quiet: Duration,
-    /// When the owner is told that something is wrong.
+    /// When the owner is told that something is wrong; and whether the vendor learns how the machine is: `health.upload`, the
+    /// environment and `DO_NOT_TRACK` taken together.
     pub health: Health,
     /// Trees of recordings beside the known ones: how much room is left there.
     pub recordings: Vec<PathBuf>,
@@ -342,6 +351,8 @@ pub struct LinkSettings {
     pub proxy: Option<Secret>,
     /// Whether the owner lets reports leave.
     pub upload: bool,
+    /// Whether the owner lets reports of the machine's health leave.
+    pub health: bool,
 }
 
 /// What confines a role, as `demarc status` and `demarc doctor` show it.
@@ -445,4 +456,8 @@ pub struct LinkStatus {
     pub delivered: u64,
     /// When the certificate ends: seconds since 1970 in UTC.
     pub certificate_ends: Option<u64>,
+    /// Whether the hub on the connection in use takes health reports.
+    pub takes_health: bool,
+    /// When the health report was measured that the hub took last: seconds since 1970 in UTC.
+    pub health_noted: Option<u64>,
 }

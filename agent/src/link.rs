@@ -10,6 +10,7 @@ pub mod dial;
 mod doors;
 pub mod enroll;
 pub mod error;
+mod files;
 pub mod identity;
 pub mod proxy;
 mod renew;
@@ -37,6 +38,7 @@ use self::{
     backoff::Backoff, doors::Doors, error::LinkError, identity::Identity, proxy::Proxy, tls::Trust, tunnel::Tunnel,
 };
 use crate::{
+    gate::ClearedHealth,
     ipc::{FromLink, LinkSettings, LinkStatus, Record, RecordKind, ToLink, channel::LinkChannel, descriptors::Taker},
     settings::{Secret, load::Endpoint},
     state::StateDir,
@@ -107,6 +109,7 @@ async fn run_with(mut channel: LinkChannel, taker: Option<Taker>, patience: Pati
         records: 0,
         announcements: BTreeMap::new(),
         doors: Doors::new(taker),
+        health: None,
     };
     if link.applied().await.is_ok() {
         link.keep_connected().await;
@@ -133,6 +136,8 @@ struct Link {
     /// What the hub is to know of grants.
     announcements: BTreeMap<GrantId, Announcement>,
     doors: Doors,
+    /// How the machine is, for the hub; forgotten with the connection.
+    health: Option<ClearedHealth>,
 }
 
 /// What the hub is to know of a grant.
@@ -178,6 +183,8 @@ enum Told {
     },
     OutboxChanged,
     Recorded(u64),
+    /// There is a health report for the hub.
+    Health,
     /// The hub is to be told of a grant; that can wait for a connection.
     Announce,
     /// A session was let in or not; that is done.
@@ -200,6 +207,7 @@ impl Link {
                 }
             };
             (self.status.connected, self.status.since) = (false, None);
+            (self.status.takes_health, self.health) = (false, None);
             self.doors.forget();
             self.announcements.values_mut().for_each(|announcement| announcement.told = false);
             if self.tell_status().await.is_err() {
@@ -253,7 +261,7 @@ impl Link {
                             return Err(Ended::Moved);
                         }
                     }
-                    Told::OutboxChanged | Told::Recorded(_) | Told::Announce | Told::Door => {}
+                    Told::OutboxChanged | Told::Recorded(_) | Told::Health | Told::Announce | Told::Door => {}
                 },
                 done = &mut doing => return Ok(done),
             }
@@ -265,10 +273,16 @@ impl Link {
         match message {
             Ok(Some(ToLink::Settings(settings))) => {
                 let old = std::mem::replace(&mut self.settings, *settings);
+                self.health.take_if(|_| !self.settings.health);
                 let place = |s: &LinkSettings| (s.hub.clone(), s.proxy.clone(), s.site.clone(), s.state_dir.clone());
                 Ok(Told::Settings { moved: place(&old) != place(&self.settings) })
             }
             Ok(Some(ToLink::OutboxChanged)) => Ok(Told::OutboxChanged),
+            Ok(Some(ToLink::Health(cleared))) => {
+                // One that comes while there is no connection waits for none.
+                self.health = Some(cleared).filter(|_| self.status.connected);
+                Ok(Told::Health)
+            }
             Ok(Some(ToLink::Recorded { number })) => Ok(Told::Recorded(number)),
             Ok(Some(ToLink::Announce { grant, payload, over })) => {
                 self.announcements.insert(grant, Announcement { payload, over, told: false });
@@ -323,7 +337,7 @@ impl Link {
                             return Err(Ended::Moved);
                         }
                     }
-                    Told::OutboxChanged | Told::Recorded(_) | Told::Announce | Told::Door => {}
+                    Told::OutboxChanged | Told::Recorded(_) | Told::Health | Told::Announce | Told::Door => {}
                 }
             }
         };

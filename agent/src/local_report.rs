@@ -22,7 +22,7 @@ pub(crate) use self::{
 };
 use crate::{
     call::Figures,
-    store::{Store, StoreError},
+    store::{Peak, Store, StoreError},
 };
 
 /// What the owner asks for.
@@ -62,6 +62,8 @@ pub struct LocalReport {
     pub malformed: u64,
     /// Rows of the call records that were read twice, of all that the store has read.
     pub duplicates: u64,
+    /// The most calls at a time in that period, where the phone system itself said so.
+    pub peak: Option<Peak>,
     /// The zone of hours, days and weekdays.
     pub zone: ReportZone,
 }
@@ -107,7 +109,8 @@ impl Store {
         let mut calendar = Calendar::new(query.zone.rules.clone());
         let mut groups = FxHashMap::<Vec<i64>, Figures>::default();
         let mut key = Vec::with_capacity(query.by.len());
-        self.rollups(query.from.unwrap_or(i64::MIN), query.to.unwrap_or(i64::MAX), |row| {
+        let (from, to) = (query.from.unwrap_or(i64::MIN), query.to.unwrap_or(i64::MAX));
+        self.rollups(from, to, |row| {
             key.clear();
             key.extend(query.by.iter().map(|dimension| dimension.code(&row, &mut calendar)));
             match groups.get_mut(key.as_slice()) {
@@ -136,6 +139,7 @@ impl Store {
             total,
             malformed: counts.malformed,
             duplicates: counts.duplicates,
+            peak: self.peak_between(from, to)?,
             zone: query.zone.clone(),
         })
     }
@@ -150,6 +154,7 @@ impl LocalReport {
             total: Figures::default(),
             malformed: 0,
             duplicates: 0,
+            peak: None,
             zone: query.zone.clone(),
         }
     }

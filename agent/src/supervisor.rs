@@ -8,6 +8,7 @@ mod connections;
 pub mod derive;
 mod keeper;
 mod lock;
+mod messenger;
 mod process;
 mod relay;
 mod restarts;
@@ -32,6 +33,7 @@ use crate::{
         layout::{self, Ground},
     },
     control::{Answer, Request},
+    health::messenger::FromMessenger,
     ipc::{
         CONNECTION_FD, CollectorSettings, CollectorStatus, Confined, FromCollector, FromLink, FromSession,
         LinkSettings, LinkStatus, SESSION_FD, ToCollector, ToLink, descriptors, web::FromWeb,
@@ -42,8 +44,9 @@ use crate::{
 };
 use changes::{Silence, Waiting};
 use connections::{Connections, Dialled};
-use derive::Upload;
+use derive::Uploads;
 use keeper::Keeper;
+use messenger::Messenger;
 use process::Event;
 use relay::{Asker, Relay};
 use sessions::Sessions;
@@ -74,7 +77,7 @@ struct Supervisor {
 
     loaded: Loaded,
     config_error: Option<String>,
-    upload: Upload,
+    uploads: Uploads,
     site: Result<Option<Site>, String>,
     generation: u64,
     collector_settings: CollectorSettings,
@@ -92,6 +95,7 @@ struct Supervisor {
     sessions: Sessions,
     web: Web,
     keeper: Keeper,
+    messenger: Messenger,
 
     watched_config: Watched,
     watched_site: Watched,
@@ -117,6 +121,7 @@ enum Happening {
     Knocked,
     Dialled(Dialled),
     Keeper(u64, Event<FromKeeper>),
+    Messenger(u64, Event<FromMessenger>),
     Asked(Request, oneshot::Sender<Answer>),
     Look,
     Reload,
@@ -139,6 +144,7 @@ impl Supervisor {
             Happening::Link(incarnation, Event::Ended(status)) => {
                 self.relay.link_ended(incarnation);
                 self.linked = None;
+                self.collector.tell(ToCollector::HubTakesHealth(false));
                 if self.link.ended(incarnation, &status, now) == End::NotConfined {
                     self.ending = Some(Ending::NotConfined);
                 }
@@ -157,6 +163,7 @@ impl Supervisor {
             Happening::Knocked => self.knocked(),
             Happening::Asked(request, answer) => self.asked(request, answer, now),
             Happening::Keeper(number, event) => self.keeper_did(number, event, now),
+            Happening::Messenger(number, event) => self.messenger_did(number, event),
             Happening::Look => self.look(now),
             Happening::Reload => self.reload(now),
             Happening::Stop => match self.ending {
@@ -171,6 +178,7 @@ impl Supervisor {
         }
         self.enforce_sessions(now);
         self.keep_recordings(now);
+        self.send_messengers(now);
         self.reconcile(now);
         self.enforce_silence(now);
         self.answer_waiting(now);
@@ -257,7 +265,12 @@ impl Supervisor {
         let waiting = self.waiting.iter().map(|waiting| waiting.until);
         let silence = self.silence.as_ref().map(|silence| silence.until);
         let roles = [self.link.next_due(), self.collector.next_due(), self.web.slot.next_due()];
-        let due = roles.into_iter().chain([self.sessions.next_due(last), self.keeper.next_due(), silence]);
+        let due = roles.into_iter().chain([
+            self.sessions.next_due(last),
+            self.keeper.next_due(),
+            self.messenger.next_due(),
+            silence,
+        ]);
         due.flatten().chain(waiting).filter(|due| *due > last).min()
     }
 
@@ -276,12 +289,16 @@ impl Supervisor {
                 if let Some(offset) = self.linked.as_ref().and_then(|link| link.clock_skew) {
                     self.collector.tell(ToCollector::ClockOffset(offset));
                 }
+                let listens = self.linked.as_ref().is_some_and(|link| link.takes_health);
+                self.collector.tell(ToCollector::HubTakesHealth(listens));
             }
             FromCollector::Applied { generation } => process.applied = generation,
             FromCollector::OutboxChanged => {
                 self.relay.outbox_changed(&self.state.outbox());
                 self.link.tell(ToLink::OutboxChanged);
             }
+            FromCollector::Alert(alert) => self.pass_on(alert),
+            FromCollector::Health(cleared) => self.link.tell(ToLink::Health(cleared)),
             FromCollector::Recorded { number: entry } => match self.relay.recorded(entry) {
                 Some(Asker::Link { incarnation, number }) => {
                     if let Some(link) = self.link.present(incarnation) {
@@ -329,6 +346,10 @@ impl Supervisor {
                 if let Some(offset) = status.clock_skew.filter(|offset| Some(*offset) != before) {
                     self.collector.tell(ToCollector::ClockOffset(offset));
                 }
+                let listened = self.linked.as_ref().is_some_and(|link| link.takes_health);
+                if status.takes_health != listened {
+                    self.collector.tell(ToCollector::HubTakesHealth(status.takes_health));
+                }
                 self.linked = Some(*status);
             }
         }
@@ -344,6 +365,7 @@ struct Inbox {
     web: mpsc::Receiver<(u64, Event<FromWeb>)>,
     web_findings: mpsc::Receiver<web::Finding>,
     keeper: mpsc::Receiver<(u64, Event<FromKeeper>)>,
+    messenger: mpsc::Receiver<(u64, Event<FromMessenger>)>,
 }
 
 /// The clock, in seconds since 1970 in UTC.

@@ -31,9 +31,20 @@ pub struct Config {
     /// What reports are held to.
     #[serde(default)]
     pub reports: Reports,
+    /// What sites can fetch.
+    #[serde(default)]
+    pub updates: Updates,
     /// What strangers and sites may ask of this machine.
     #[serde(default)]
     pub limits: Limits,
+}
+
+/// What sites can fetch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Updates {
+    /// A directory with a package repository, made and signed by ordinary tools; none where absent.
+    pub dir: Option<PathBuf>,
 }
 
 /// Keys made by `init`.

@@ -2,6 +2,7 @@
 
 use std::{
     net::IpAddr,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -23,6 +24,9 @@ use crate::{
 
 /// Long messages that are still arriving may fill so much memory together.
 const LONG_MESSAGES_BYTES: usize = 64 * 1024 * 1024;
+
+/// So many connections may fetch files at the same time.
+const FILES: usize = 256;
 
 /// What every connection shares.
 pub struct Hub {
@@ -46,6 +50,10 @@ pub struct Hub {
     pub min_floor: u32,
     /// Room for long messages that are still arriving, in bytes.
     pub long_messages: Arc<Semaphore>,
+    /// The package repository that sites can fetch from.
+    pub updates: Option<PathBuf>,
+    /// Room for connections over which sites fetch files, of all sites together.
+    pub files_room: Arc<Semaphore>,
     /// How many support sessions one site may have.
     pub support_per_site: usize,
     /// Room for support sessions, of all sites together.
@@ -76,6 +84,8 @@ impl Hub {
             certificate_lifetime: config.certificates.lifetime,
             min_floor: config.reports.min_floor,
             long_messages: Arc::new(Semaphore::new(LONG_MESSAGES_BYTES)),
+            updates: config.updates.dir.clone(),
+            files_room: Arc::new(Semaphore::new(FILES)),
             support_per_site: config.limits.support_streams_per_site.into(),
             support_room: Arc::new(Semaphore::new(config.limits.support_streams.get().into())),
             stop,

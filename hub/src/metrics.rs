@@ -79,6 +79,8 @@ pub enum Handshake {
     Enroll,
     /// HTTP.
     Http,
+    /// A site that fetches files.
+    Files,
     /// TLS failed: no TLS, a foreign certificate, a wrong version.
     Failed,
     /// It took too long, or made room for others.

@@ -4,7 +4,7 @@ mod pending;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use demarc_proto::{ALPN_ENROLL, ALPN_TUNNEL};
+use demarc_proto::{ALPN_ENROLL, ALPN_FILES, ALPN_TUNNEL};
 use rustls::{ServerConfig, server::Acceptor};
 use tokio::{
     io::AsyncWriteExt,
@@ -16,7 +16,7 @@ use tracing::{debug, error, warn};
 
 use self::pending::{Pending, Slot};
 use crate::{
-    clock, config::Config, enroll, http, hub::Hub, intake::Intake, metrics::Handshake, presence, tls,
+    clock, config::Config, enroll, files, http, hub::Hub, intake::Intake, metrics::Handshake, presence, tls,
     tls::ServerCertificate, tunnel,
 };
 
@@ -90,13 +90,19 @@ impl Server {
     /// Accepts until the word to stop; the listener is closed when this returns.
     async fn accept(self) {
         let pages = http::pages(self.hub.clone());
+        let files = files::router(&self.hub);
         let stop = self.hub.stop.clone();
         while let Some(room) = stop.run_until_cancelled(self.pending.room()).await {
             let Some(accepted) = stop.run_until_cancelled(self.listener.accept()).await else { break };
             match accepted {
                 Ok((socket, address)) => {
-                    let visitor =
-                        Visitor { hub: self.hub.clone(), tls: self.tls.clone(), pages: pages.clone(), address };
+                    let visitor = Visitor {
+                        hub: self.hub.clone(),
+                        tls: self.tls.clone(),
+                        pages: pages.clone(),
+                        files: files.clone(),
+                        address,
+                    };
                     // Seated here: were it left to the task, a full house of guests whose tasks did not run yet would
                     // look as if nobody could be sent away.
                     let slot = self.pending.seat(room, SILENCE);
@@ -121,6 +127,7 @@ struct Visitor {
     hub: Arc<Hub>,
     tls: Arc<ServerConfig>,
     pages: axum::Router,
+    files: axum::Router,
     address: SocketAddr,
 }
 
@@ -163,6 +170,10 @@ impl Visitor {
                 hub.metrics.handshake(Handshake::Enroll);
                 enroll::serve(hub, &mut tls, address).await;
                 tls.shutdown().await.ok();
+            }
+            Some(ALPN_FILES) => {
+                slot.settle();
+                files::serve(hub, &self.files, tls, address).await;
             }
             _ => {
                 hub.metrics.handshake(Handshake::Http);

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use demarc_proto::{ALPN_ENROLL, ALPN_TUNNEL};
+use demarc_proto::{ALPN_ENROLL, ALPN_FILES, ALPN_TUNNEL};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme,
     client::danger::HandshakeSignatureValid,
@@ -53,7 +53,7 @@ pub fn server_config(authority: &Authority, certificate: Arc<ServerCertificate>)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(Arc::new(verifier))
         .with_cert_resolver(certificate);
-    config.alpn_protocols = [ALPN_TUNNEL, ALPN_ENROLL, ALPN_HTTP].map(<[u8]>::to_vec).to_vec();
+    config.alpn_protocols = [ALPN_TUNNEL, ALPN_ENROLL, ALPN_FILES, ALPN_HTTP].map(<[u8]>::to_vec).to_vec();
     // A resumed session would skip the look at the client's certificate, and with it every later refusal.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;

@@ -32,6 +32,11 @@ pub use window::{Window, WindowLength};
 pub const ALPN_TUNNEL: &[u8] = b"demarc/1";
 /// ALPN name of an enrollment: the client has no certificate yet.
 pub const ALPN_ENROLL: &[u8] = b"demarc-enroll/1";
+/// ALPN name of files: mutual TLS, HTTP/1.1, the site asks. It fetches packages below [`UPDATES_PATH`], and nothing that is
+/// fetched says what to do with it.
+pub const ALPN_FILES: &[u8] = b"demarc-files/1";
+/// Where the hub has the vendor's package repository.
+pub const UPDATES_PATH: &str = "/updates";
 /// Path of the control stream, which the hub opens on the agent (RFC 9113, roles reversed).
 pub const CONTROL_PATH: &str = "/control";
 /// The version of the message vocabulary.

@@ -90,6 +90,8 @@ fn a_record_counts_once_whoever_tells_of_it() {
     });
     let pbx = site.status()["collected"]["pbx"].take();
     assert!(pbx["peak_today"]["calls"].as_u64().unwrap() > 0, "{pbx}");
+    let peak = site.report("direction")["peak"].take();
+    assert_eq!(peak["calls"], pbx["peak_today"]["calls"], "{peak}");
 }
 
 #[test]

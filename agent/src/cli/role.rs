@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use crate::{
     collector,
     confine::{self, Profile, prove},
+    health::messenger,
     ipc::{
         CONNECTION_FD, EXIT_NOT_CONFINED, FromCollector, FromLink, FromSession, RECORDING_FD, ROLE_FD, SESSION_FD,
         WEB_FD,
@@ -43,6 +44,8 @@ pub enum Role {
     Session,
     /// Counts recordings and removes old ones, and ends. Cannot open one.
     Keeper,
+    /// Tells the owner's program of an alert, and ends.
+    Messenger,
     /// Confines itself as it is told to, and tries to break out: for `demarc doctor`.
     Prove,
 }
@@ -58,6 +61,7 @@ pub fn run(args: &RoleArgs) -> anyhow::Result<ExitCode> {
         Role::Web => ("web", "demarc-web"),
         Role::Session => ("session", "demarc-session"),
         Role::Keeper => ("keeper", "demarc-keeper"),
+        Role::Messenger => ("messenger", "demarc-alert"),
         Role::Prove => ("prove", "demarc-prove"),
     };
     let mut socket: UnixStream =
@@ -81,8 +85,10 @@ pub fn run(args: &RoleArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EXIT_NOT_CONFINED));
         }
     };
-    if args.role == Role::Keeper {
-        return keeper::serve(&mut socket, &profile, confined);
+    match args.role {
+        Role::Keeper => return keeper::serve(&mut socket, &profile, confined),
+        Role::Messenger => return messenger::serve(&mut socket, confined),
+        _ => {}
     }
     match args.role {
         Role::Collector => channel::send_blocking(&mut socket, &FromCollector::Ready(confined))?,

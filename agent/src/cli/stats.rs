@@ -4,10 +4,13 @@ use std::{path::Path, process::ExitCode};
 
 use clap::{Args, Subcommand};
 
-use super::{preview, switch::turn};
+use super::{
+    preview,
+    switch::{must_be_off, turn},
+};
 use crate::{
     settings::{edit::Switch, load::Loaded},
-    supervisor::derive::{self, Upload},
+    supervisor::derive,
 };
 
 /// Arguments of `demarc stats`.
@@ -62,16 +65,9 @@ fn upload(loaded: &Loaded) -> bool {
 
 fn switch(config: &Path, loaded: &Loaded, on: bool) -> anyhow::Result<ExitCode> {
     let turned = turn(config, loaded, Switch::Upload, on)?;
-    // The daemon's environment counts where there is a daemon, and our own tells nothing about it.
-    let decided = match &turned.daemon {
-        Some(daemon) => Upload { on: daemon.upload, decided_by: daemon.upload_decided_by.clone() },
-        None => turned.at_next_start(loaded, on),
-    };
-    if !on && decided.on {
-        anyhow::bail!(
-            "stats.upload is false in the config file now, but {} keeps uploads on; change that where demarc is started",
-            decided.decided_by
-        );
+    let decided = turned.uploads(loaded, Switch::Upload, on).stats;
+    if !on {
+        must_be_off(Switch::Upload, &decided)?;
     }
     match (on, &turned.daemon) {
         (true, _) if !decided.on => {

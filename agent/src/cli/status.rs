@@ -2,6 +2,8 @@
 
 mod lines;
 
+pub(super) use lines::Clock;
+
 use std::{collections::BTreeMap, path::Path, process::ExitCode};
 
 use clap::Args;
@@ -54,6 +56,8 @@ struct Files {
     tunnel: bool,
     upload: bool,
     upload_decided_by: String,
+    health_upload: bool,
+    health_upload_decided_by: String,
     outbox: Option<usize>,
     notices: Vec<String>,
 }
@@ -126,7 +130,7 @@ fn files(loaded: &Loaded, state: &StateDir) -> Files {
     let mut notices = load::warnings(&loaded.settings);
     notices.extend(site.as_ref().err().cloned());
     let site = site.ok().flatten();
-    let upload = derive::upload(loaded, std::env::var_os("DO_NOT_TRACK").as_deref());
+    let uploads = derive::uploads(loaded, std::env::var_os("DO_NOT_TRACK").as_deref());
     let outbox = std::fs::read_dir(state.outbox()).ok().map(|entries| {
         entries.flatten().filter(|entry| entry.path().extension().is_some_and(|extension| extension == "json")).count()
     });
@@ -134,8 +138,10 @@ fn files(loaded: &Loaded, state: &StateDir) -> Files {
         hub: loaded.settings.tunnel.hub.clone().or_else(|| site.as_ref().map(|site| site.hub.clone())),
         site: site.map(|site| site.site.to_string()),
         tunnel: loaded.settings.tunnel.enabled,
-        upload: upload.on,
-        upload_decided_by: upload.decided_by,
+        upload: uploads.stats.on,
+        upload_decided_by: uploads.stats.decided_by,
+        health_upload: uploads.health.on,
+        health_upload_decided_by: uploads.health.decided_by,
         outbox,
         notices,
     }

@@ -1,4 +1,4 @@
-//! What `stats on|off` and `tunnel on|off` have in common: the config file, the ledger, the running daemon.
+//! What `stats on|off`, `health on|off` and `tunnel on|off` have in common: the config file, the ledger, the running daemon.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use crate::{
         load::{self, Loaded},
     },
     state::StateDir,
-    supervisor::derive::{self, Upload},
+    supervisor::derive::{self, Upload, Uploads},
 };
 
 /// What came of turning a switch.
@@ -64,13 +64,24 @@ pub(super) fn turn(config: &Path, loaded: &Loaded, switch: Switch, on: bool) -> 
 }
 
 impl Turned {
-    /// Whether uploads will be on when a daemon is started in this environment, and what decides it.
-    pub(super) fn at_next_start(&self, loaded: &Loaded, on: bool) -> Upload {
-        let mut loaded = loaded.clone();
-        if self.overridden_by.is_none() {
-            loaded.settings.stats.upload = on;
+    /// What may leave from now on, or from the next start of a daemon in this environment.
+    pub(super) fn uploads(&self, loaded: &Loaded, switch: Switch, on: bool) -> Uploads {
+        if let Some(daemon) = &self.daemon {
+            // The daemon's environment counts where there is a daemon, and our own tells nothing about it.
+            let upload = |on, by: &String| Upload { on, decided_by: by.clone() };
+            return Uploads {
+                stats: upload(daemon.upload, &daemon.upload_decided_by),
+                health: upload(daemon.health_upload, &daemon.health_upload_decided_by),
+            };
         }
-        derive::upload(&loaded, std::env::var_os("DO_NOT_TRACK").as_deref())
+        let mut loaded = loaded.clone();
+        match switch {
+            _ if self.overridden_by.is_some() => {}
+            Switch::Upload => loaded.settings.stats.upload = on,
+            Switch::Health => loaded.settings.health.upload = on,
+            Switch::Tunnel => loaded.settings.tunnel.enabled = on,
+        }
+        derive::uploads(&loaded, std::env::var_os("DO_NOT_TRACK").as_deref())
     }
 
     /// Tells what the owner has to know beyond the switch itself. What the settings alone say is no news here.
@@ -84,4 +95,16 @@ impl Turned {
             }
         }
     }
+}
+
+/// Off that something else keeps on is no success.
+pub(super) fn must_be_off(switch: Switch, decided: &Upload) -> anyhow::Result<()> {
+    if decided.on {
+        anyhow::bail!(
+            "{} is false in the config file now, but {} keeps it on; change that where demarc is started",
+            switch.key(),
+            decided.decided_by
+        );
+    }
+    Ok(())
 }

@@ -3,15 +3,15 @@
 //! Every step can be cut short by a crash and is repeated at the next start without effect: closing a window and making its
 //! report is one transaction in the store; the gate knows a report that it has cleared; the outbox knows a file it has.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use aws_lc_rs::rand;
-use demarc_proto::{Receipt, Report, ReportId, WindowLength, message::RefusedReason};
+use demarc_proto::{HealthReport, Receipt, Report, ReportId, WindowLength, message::RefusedReason};
 
 use crate::{
     collector::books::{BACKLOG_SECONDS, Books, Closing, Pending, Situation, Terms},
     gate::{
-        self, Consent, GateError, Ledger, LedgerError,
+        self, ClearedHealth, Consent, GateError, Ledger, LedgerError,
         entry::{About, By, Draft, Kind, Switch},
     },
     ipc::CollectorSettings,
@@ -31,6 +31,9 @@ pub struct Reporting {
     outbox: Outbox,
     books: Books,
     consent: Consent,
+    health_consent: Consent,
+    /// How the switches stand in the ledger, once that was looked up.
+    entered: BTreeMap<Switch, bool>,
     quiet: Duration,
     outbox_changed: bool,
 }
@@ -56,7 +59,10 @@ impl Reporting {
             Some(books) => books,
             None => Books::new(terms, now, if fresh_store { now } else { 0 }, random_id()?),
         };
-        let mut reporting = Self { ledger, outbox, books, consent, quiet: settings.quiet, outbox_changed: true };
+        let health_consent = Consent::of_health(settings);
+        let (quiet, entered) = (settings.quiet, BTreeMap::new());
+        let mut reporting =
+            Self { ledger, outbox, books, consent, health_consent, entered, quiet, outbox_changed: true };
         reporting.save(store)?;
         reporting.adopt(store, settings, now)?;
         Ok(reporting)
@@ -69,12 +75,14 @@ impl Reporting {
     /// When the change cannot be made durable. The caller must not say that it is in force.
     pub fn adopt(&mut self, store: &mut Store, settings: &CollectorSettings, now: u64) -> anyhow::Result<()> {
         self.consent = Consent::from(settings);
+        self.health_consent = Consent::of_health(settings);
         self.quiet = settings.quiet;
         let terms = terms_of(settings, &self.consent);
         if !terms.upload {
             self.withdraw(now)?;
         }
-        self.note_switch(terms.upload, now)?;
+        self.note_switch(Switch::Upload, terms.upload, !terms.upload, now)?;
+        self.note_switch(Switch::Health, self.health_consent.upload, false, now)?;
         if terms != self.books.terms {
             store.discard_reporting()?;
             // A report that is still pending has not left, and belongs to what is discarded here.
@@ -84,29 +92,30 @@ impl Reporting {
         Ok(())
     }
 
-    /// Enters the switch in the ledger where it stands otherwise there, or not at all.
-    fn note_switch(&mut self, upload: bool, now: u64) -> Result<(), LedgerError> {
-        let uploads = |about| match about {
-            About::Consent { switch: Switch::Upload, to, .. } => Some(to),
+    /// Enters the switch in the ledger where it stands otherwise there; `untold` is how it counts if it does not stand there.
+    fn note_switch(&mut self, switch: Switch, on: bool, untold: bool, now: u64) -> Result<(), LedgerError> {
+        let before = match self.entered.get(&switch) {
+            Some(before) => *before,
+            None => self.entered_last(switch)?.unwrap_or(untold),
+        };
+        if before != on {
+            self.ledger.append(now, Draft::consent(switch, before, on, By::Settings))?;
+        }
+        self.entered.insert(switch, on);
+        Ok(())
+    }
+
+    /// How the switch stands in the ledger.
+    fn entered_last(&mut self, switch: Switch) -> Result<Option<bool>, LedgerError> {
+        let turned = |about| match about {
+            About::Consent { switch: turned, to, .. } if turned == switch => Some(to),
             _ => None,
         };
-        let last = self.ledger.last(Kind::Consent)?.map(|entry| entry.about);
-        let before = match last.map(uploads) {
-            Some(Some(to)) => to,
-            // The tunnel's switch was turned last: ours stands further up.
-            Some(None) => self
-                .ledger
-                .entries()?
-                .flatten()
-                .filter_map(|placed| uploads(placed.entry.about))
-                .last()
-                .unwrap_or(!upload),
-            None => !upload,
-        };
-        if before != upload {
-            self.ledger.append(now, Draft::consent(Switch::Upload, before, upload, By::Settings))?;
+        match self.ledger.last(Kind::Consent)?.map(|entry| turned(entry.about)) {
+            // Another switch was turned last: this one stands further up.
+            Some(None) => Ok(self.ledger.entries()?.flatten().filter_map(|placed| turned(placed.entry.about)).last()),
+            last => Ok(last.flatten()),
         }
-        Ok(())
     }
 
     /// Takes back what waits in the outbox, and says so in the ledger.
@@ -204,6 +213,14 @@ impl Reporting {
         }
         self.books.pending = None;
         self.save(store)
+    }
+
+    /// Takes a report of the machine's health through the gate.
+    ///
+    /// # Errors
+    /// See [`gate::clear_health`].
+    pub fn clear_health(&mut self, report: &HealthReport, now: u64) -> Result<ClearedHealth, GateError> {
+        gate::clear_health(&self.health_consent, now, report, &mut self.ledger)
     }
 
     /// The hub stored a report: enters the receipt in the ledger and clears the outbox.

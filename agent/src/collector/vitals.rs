@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use demarc_proto::health::PbxState;
+use demarc_proto::{HealthReport, health::PbxState};
 use jiff::tz::TimeZone;
 
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
         alerts::{Surroundings, Watchman},
         business::Business,
         gauge::Gauge,
+        report,
     },
     ipc::{CollectorSettings, CollectorStatus},
     pbx::ami::facts::RegistrationState,
@@ -40,6 +41,12 @@ pub struct Vitals {
     newest: Option<Sample>,
     /// The hub's clock less ours, as the link said last.
     pub clock_offset: Option<i64>,
+    /// Whether there is a hub now that takes reports.
+    pub hub_listens: bool,
+    /// When a report was made last that left.
+    reported: Option<u64>,
+    /// Alerts that began or ended, for the owner's program.
+    pub untold: Vec<Alert>,
 }
 
 impl Vitals {
@@ -58,11 +65,17 @@ impl Vitals {
             learned: None,
             newest: None,
             clock_offset: None,
+            hub_listens: false,
+            reported: None,
+            untold: Vec::new(),
         })
     }
 
     /// Takes over changed settings; the next sample is judged by them.
     pub fn adopt(&mut self, settings: &CollectorSettings) {
+        if settings.health.upload && !self.terms.upload {
+            self.reported = None;
+        }
         self.terms = settings.health.clone();
         self.learned = None;
     }
@@ -94,10 +107,23 @@ impl Vitals {
         };
         let changes = self.watchman.judge(&sample, surroundings, &self.terms);
         changes.iter().for_each(tell);
+        self.untold.extend(&changes);
         let kept = changes.iter().try_for_each(|alert| store.note_alert(alert));
         let noted = store.note_health(&sample);
         self.newest = Some(sample);
         learned.and(kept).and(noted)
+    }
+
+    /// What the vendor is to learn now: nothing while the owner lets nothing leave, or while nobody would hear it.
+    pub fn report(&self, now: u64) -> Option<HealthReport> {
+        let sample = self.newest.as_ref().filter(|_| self.terms.upload && self.hub_listens)?;
+        let is_due = self.reported.is_none_or(|at| at > now || now - at >= self.terms.every.as_secs());
+        is_due.then(|| report::build(sample, self.watchman.raised()))
+    }
+
+    /// A report is on its way, or may not be: the next one is due when the time has passed.
+    pub fn reported(&mut self, now: u64) {
+        self.reported = Some(now);
     }
 
     /// What the status shows, once there is something.

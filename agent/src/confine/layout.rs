@@ -7,6 +7,7 @@ use std::{
 };
 
 mod keeper;
+mod messenger;
 mod session;
 mod trees;
 
@@ -18,6 +19,7 @@ use crate::{
 };
 
 pub use keeper::{holds, keeper};
+pub use messenger::messenger;
 pub use session::{SCOPED_SIGNALS, is_open, session, shell, waits_for_restart};
 
 /// The link's private key: the one file of the link that the collector proves it cannot open.
@@ -54,9 +56,11 @@ pub struct Ground {
     pub config: Option<PathBuf>,
     /// What must stay shut in trees of the system.
     pub shut: trees::Shut,
-    /// Programs and libraries of the system, for sessions. Empty where support could not be let in.
+    /// Whether support could be let in, and the rest was looked at for that.
+    pub sessions: bool,
+    /// Programs and libraries of the system, for sessions and for the owner's program. Empty where there is neither.
     pub system: Vec<Grant>,
-    /// The files in `/etc` that everybody may read, for sessions.
+    /// The files in `/etc` that everybody may read, likewise.
     pub etc: Vec<Grant>,
     /// Where the supervisor makes the cgroups of sessions, if it can.
     pub cgroups: Vec<Grant>,
@@ -84,11 +88,12 @@ impl Ground {
             config: Some(config.to_owned()),
             ..Self::default()
         };
-        if !is_open(settings) {
+        let sessions = is_open(settings);
+        if !sessions && settings.health.alert_command.is_none() {
             return Ok(ground);
         }
         let shut = trees::Shut::survey(settings, config);
-        Ok(Self { system: trees::system(&shut), etc: trees::etc(&shut), shut, ..ground })
+        Ok(Self { sessions, system: trees::system(&shut), etc: trees::etc(&shut), shut, ..ground })
     }
 }
 
@@ -110,6 +115,7 @@ pub fn supervisor(ground: &Ground, settings: &Settings, config: &Path) -> Profil
     grants.extend(resolver(true));
     grants.extend(ground.gauges.iter().map(|file| Grant::new(file, Access::Read)));
     grants.extend(session::supervisors(ground, settings));
+    grants.extend(messenger::supervisors(ground, settings));
     grants.extend(sockets(settings));
     for (file, what) in files_replaced_by_rename(settings, config) {
         let Some(directory) = file.parent() else { continue };

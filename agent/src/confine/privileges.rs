@@ -25,7 +25,7 @@ pub(super) fn drop_capabilities(subject: Subject) -> io::Result<()> {
     let keep = match subject {
         Subject::Supervisor | Subject::Keeper => CapabilitySet::DAC_READ_SEARCH | CapabilitySet::DAC_OVERRIDE,
         Subject::Collector | Subject::Session | Subject::Shell => CapabilitySet::DAC_READ_SEARCH,
-        Subject::Link | Subject::Web | Subject::Command => CapabilitySet::empty(),
+        Subject::Link | Subject::Web | Subject::Messenger | Subject::Command => CapabilitySet::empty(),
     };
     let now = rustix::thread::capabilities(None)?;
     if now.effective.contains(CapabilitySet::SETPCAP) {

@@ -132,6 +132,9 @@ pub(super) fn filters(profile: &Profile) -> Result<Vec<BpfProgram>, BackendError
         // Older file rules do not see a file that is cut off by its name.
         refused.extend(deny_always(&[libc::SYS_truncate]));
     }
+    if subject == Subject::Messenger {
+        refused.extend(deny_always(MODES_AND_OWNERS));
+    }
     if matches!(subject, Subject::Session | Subject::Shell) {
         refused.extend(deny_always(MODES_AND_OWNERS));
         refused.extend(session::refused(profile)?);
@@ -144,8 +147,9 @@ pub(super) fn filters(profile: &Profile) -> Result<Vec<BpfProgram>, BackendError
         Subject::Session | Subject::Shell => session::sockets(profile)?,
         // It speaks over the one that it was born with.
         Subject::Keeper => no_sockets(),
-        // Its child, the link, could otherwise make none; the supervisor itself only speaks over pairs.
-        Subject::Supervisor => no_raw_sockets()?,
+        // Its child, the link, could otherwise make none; the supervisor itself only speaks over pairs. The owner's program
+        // may tell whom it likes.
+        Subject::Supervisor | Subject::Messenger => no_raw_sockets()?,
     };
     filters.push(filter(sockets, libc::EACCES)?);
     filters.extend(no_x32());

@@ -2,10 +2,10 @@
 
 use std::{ffi::OsStr, fmt, time::Duration};
 
-use demarc_proto::{SCHEMA, SiteId};
+use demarc_proto::{SCHEMA, SiteId, health::HEALTH_SCHEMA};
 use serde::{Deserialize, Serialize};
 
-use crate::ipc::CollectorSettings;
+use crate::{ipc::CollectorSettings, settings::health::Health};
 
 /// What the answer depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,7 +16,7 @@ pub struct Consent {
     pub enrolled: Option<(SiteId, u64)>,
     /// How long after enrollment the first report waits.
     pub grace: Duration,
-    /// The newest report schema that the owner has accepted.
+    /// The newest schema that the owner has accepted of what is to leave.
     pub accepted_schema: u32,
 }
 
@@ -49,13 +49,18 @@ pub enum Withheld {
 }
 
 impl Consent {
-    /// Whether reports may leave at that moment (seconds since 1970 in UTC). The owner's word comes first, so that
-    /// "off" is the reason shown whatever else would stand in the way.
+    /// Whether reports of calls may leave at that moment: seconds since 1970 in UTC.
     pub fn verdict(&self, now: u64) -> Verdict {
+        self.verdict_on(SCHEMA, now)
+    }
+
+    /// Whether what has that schema may leave at that moment. The owner's word comes first, so that "off" is the reason
+    /// shown whatever else would stand in the way.
+    pub fn verdict_on(&self, schema: u32, now: u64) -> Verdict {
         if !self.upload {
             return Verdict::Withheld(Withheld::Off);
         }
-        if self.accepted_schema < SCHEMA {
+        if self.accepted_schema < schema {
             return Verdict::Withheld(Withheld::SchemaNotAccepted);
         }
         let Some((site, enrolled)) = &self.enrolled else {
@@ -76,6 +81,32 @@ impl From<&CollectorSettings> for Consent {
             enrolled: settings.enrolled.clone(),
             grace: settings.grace,
             accepted_schema: settings.schema,
+        }
+    }
+}
+
+impl Consent {
+    /// The owner's word on reports of the machine's health.
+    pub fn of_health(settings: &CollectorSettings) -> Self {
+        let Health { upload, schema, .. } = settings.health;
+        Self { upload, accepted_schema: schema, ..Self::from(settings) }
+    }
+}
+
+impl Withheld {
+    /// The reason, where it is a report of the machine's health that does not leave.
+    pub fn of_health(self) -> String {
+        match self {
+            Self::Off => "health reports are switched off (`demarc health on` switches them on)".to_owned(),
+            Self::SchemaNotAccepted => format!(
+                "this version would send schema {HEALTH_SCHEMA} of the health report, which is not accepted yet (look at \
+                 `demarc health preview`, then set health.schema = {HEALTH_SCHEMA})"
+            ),
+            Self::NotEnrolled => self.to_string(),
+            Self::Grace { until } => format!(
+                "the first one waits until {} (`demarc health preview` shows what it would say)",
+                crate::gate::entry::utc(until)
+            ),
         }
     }
 }

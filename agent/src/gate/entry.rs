@@ -23,7 +23,7 @@ use std::fmt;
 
 use data_encoding::HEXLOWER;
 use demarc_proto::{
-    Receipt, Report, ReportId, SiteId, Window,
+    HealthReport, Receipt, Report, ReportId, SiteId, Window,
     message::RefusedReason,
     support::{GrantId, Scope},
 };
@@ -49,6 +49,11 @@ impl Draft {
     /// A report that is about to leave; only the gate enters these.
     pub(super) fn report(report: &Report, body: &str) -> Self {
         Self { about: About::Report { report: report.id, window: report.window }, bytes: body.to_owned() }
+    }
+
+    /// A health report that is about to leave, with the exact payload of its frame; only the gate enters these.
+    pub(super) fn health(report: &HealthReport, payload: &str) -> Self {
+        Self { about: About::Health { at: report.at }, bytes: payload.to_owned() }
     }
 
     /// The hub's signed word that it stored a report.
@@ -171,6 +176,11 @@ pub enum About {
         /// The last hash of its recording.
         head: LineHash,
     },
+    /// A report of the machine's health left, or was about to.
+    Health {
+        /// When it was measured: seconds since 1970 in UTC.
+        at: u64,
+    },
 }
 
 impl About {
@@ -189,6 +199,7 @@ impl About {
             Self::GrantEnded { .. } => Kind::GrantEnded,
             Self::SessionBegan { .. } => Kind::SessionBegan,
             Self::Session { .. } => Kind::Session,
+            Self::Health { .. } => Kind::Health,
         }
     }
 
@@ -232,11 +243,13 @@ pub enum Kind {
     SessionBegan,
     /// A session is over.
     Session,
+    /// A report of the machine's health left, or was about to.
+    Health,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Report,
         Self::Receipt,
         Self::Refused,
@@ -249,6 +262,7 @@ impl Kind {
         Self::GrantEnded,
         Self::SessionBegan,
         Self::Session,
+        Self::Health,
     ];
 
     /// The word on the line.
@@ -266,6 +280,7 @@ impl Kind {
             Self::GrantEnded => "grant_ended",
             Self::SessionBegan => "session_began",
             Self::Session => "session",
+            Self::Health => "health",
         }
     }
 }
@@ -280,13 +295,15 @@ impl From<RecordKind> for Kind {
 }
 
 /// The switches whose turning is entered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Switch {
     /// `stats.upload`, with everything that overrides it.
     Upload,
     /// `tunnel.enabled`.
     Tunnel,
+    /// `health.upload`, with everything that overrides it.
+    Health,
 }
 
 /// What turned a switch.
@@ -472,6 +489,7 @@ mod tests {
             Draft::support(About::GrantEnded { grant, end: End::Revoked }, "{}"),
             Draft::support(About::SessionBegan { session }, "{}"),
             Draft::support(About::Session { session, end: End::Closed, head: LineHash::GENESIS }, "{}"),
+            Draft { about: About::Health { at: 60 }, bytes: "{}".into() },
         ];
         for (draft, kind) in drafts.into_iter().zip(Kind::ALL) {
             let (entry, line) = Entry::seal(draft, 3, 0, LineHash::GENESIS);

@@ -26,6 +26,7 @@ impl About {
                 let switch = match switch {
                     Switch::Upload => "uploads",
                     Switch::Tunnel => "tunnel",
+                    Switch::Health => "health reports",
                 };
                 let by = serde_json::json!(by);
                 format!("{switch} from {} to {} by {}", on(*from), on(*to), by.as_str().unwrap_or_default())
@@ -35,6 +36,7 @@ impl About {
             }
             About::GrantEnded { grant, end } => format!("{grant}: {}", end.in_words()),
             About::SessionBegan { session } => session.to_string(),
+            About::Health { at } => format!("measured {}", utc(*at)),
             About::Session { session, end, head } => format!("{session}: {}; recording {head}", end.in_words()),
         }
     }

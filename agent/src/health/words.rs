@@ -26,12 +26,12 @@ pub(crate) fn lines(health: &HealthStatus, show: impl Fn(u64) -> String) -> Vec<
         }
         lines.push(text);
     }
-    lines.extend(health.alerts.iter().map(|alert| format!("ALERT since {}: {}", show(alert.since), words(alert))));
+    lines.extend(health.alerts.iter().map(|alert| format!("ALERT since {}: {}", show(alert.since), of(alert))));
     lines
 }
 
 /// What is wrong, in words.
-fn words(alert: &Alert) -> String {
+pub(super) fn of(alert: &Alert) -> String {
     let value = alert.value;
     match alert.kind {
         AlertKind::DiskLow => format!("a file system has {value} % free; make room there"),

@@ -21,6 +21,8 @@ pub(crate) struct Control {
     welcomed: bool,
     certificate_asked: bool,
     under_way: Option<UnderWay>,
+    /// When the health report under way was measured.
+    health: Option<u64>,
     announced: Option<GrantId>,
 }
 
@@ -46,17 +48,37 @@ pub(crate) enum Heard {
     Certificate(Vec<Bytes64>),
     /// The hub knows of the grant that it was told of.
     Noted(GrantId),
+    /// The hub has the health report that was measured then.
+    HealthNoted(u64),
 }
 
 impl Control {
     /// A conversation that just begins.
     pub(crate) fn new(site: SiteId, receipt_key: Vec<u8>) -> Self {
-        Self { site, receipt_key, welcomed: false, certificate_asked: false, under_way: None, announced: None }
+        Self {
+            site,
+            receipt_key,
+            welcomed: false,
+            certificate_asked: false,
+            under_way: None,
+            health: None,
+            announced: None,
+        }
     }
 
     /// A report is handed to the connection.
     pub(crate) fn report_starts(&mut self, report: &WaitingReport) {
         self.under_way = Some(UnderWay { id: report.id, sha256: body_hash(report.body.as_bytes()) });
+    }
+
+    /// A health report, measured then, is handed to the connection.
+    pub(crate) fn health_starts(&mut self, at: u64) {
+        self.health = Some(at);
+    }
+
+    /// Whether a health report was handed to the connection and not answered yet.
+    pub(crate) fn health_under_way(&self) -> bool {
+        self.health.is_some()
     }
 
     /// A certificate request is handed to the connection.
@@ -113,8 +135,10 @@ impl Control {
                 }
                 Ok(Heard::Refused(under_way.id, reason))
             }
-            // This agent sends no health report, so nothing is answered.
-            ToAgent::HealthNoted(_) => Err(Misbehaviour::NotAsked.into()),
+            ToAgent::HealthNoted(noted) => match self.health.take() {
+                Some(at) if at == noted.at => Ok(Heard::HealthNoted(at)),
+                _ => Err(Misbehaviour::NotAsked.into()),
+            },
             ToAgent::Certificate(_) if !self.certificate_asked => Err(Misbehaviour::CertificateNotAsked.into()),
             ToAgent::Certificate(certificate) => {
                 self.certificate_asked = false;
@@ -147,7 +171,10 @@ fn difference(theirs: u64, ours: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
-    use demarc_proto::message::{Certificate, Welcome};
+    use demarc_proto::{
+        health::HealthNoted,
+        message::{Certificate, Welcome},
+    };
 
     use super::*;
 
@@ -204,6 +231,20 @@ mod tests {
         }
         assert_eq!(control.hear(ToAgent::Receipt(good.clone()), NOW).unwrap(), Heard::Stored(good.clone()));
         assert_eq!(what(control.hear(ToAgent::Receipt(good), NOW)), Misbehaviour::NotAsked);
+    }
+
+    #[test]
+    fn only_the_health_report_under_way_is_noted() {
+        let noted = |at| ToAgent::HealthNoted(HealthNoted { at });
+        let mut control = Control::new("site-one".parse().unwrap(), vec![]);
+        assert_eq!(what(control.hear(noted(7), NOW)), Misbehaviour::BeforeWelcome);
+        control.hear(welcome(NOW), NOW).unwrap();
+        assert_eq!(what(control.hear(noted(7), NOW)), Misbehaviour::NotAsked);
+        control.health_starts(7);
+        assert_eq!(control.hear(noted(7), NOW).unwrap(), Heard::HealthNoted(7));
+        assert_eq!(what(control.hear(noted(7), NOW)), Misbehaviour::NotAsked);
+        control.health_starts(8);
+        assert_eq!(what(control.hear(noted(7), NOW)), Misbehaviour::NotAsked);
     }
 
     #[test]

@@ -75,6 +75,7 @@ impl Bench {
             site,
             proxy: None,
             upload: true,
+            health: true,
         };
         let (ours, theirs) = UnixStream::pair().unwrap();
         let link = tokio::spawn(run_with(Channel::new(theirs).unwrap(), None, patience));

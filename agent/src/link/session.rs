@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use demarc_proto::{
-    ReportId, ToAgent, ToHub,
+    HealthReport, ReportId, ToAgent, ToHub,
     bytes64::Bytes64,
     frame::{decode, encode},
     message::{Renew, ReportMessage},
@@ -86,7 +86,7 @@ impl Link {
             Err(Ended::Failed { why, .. }) => Ended::Failed { why, lived: session.lived() },
             Err(Ended::Silenced { .. }) => {
                 let lived = session.lived();
-                // The report that is under way is cut off first; only then do we say that nothing leaves any more.
+                // What is under way is cut off first; only then do we say that nothing leaves any more.
                 drop(session);
                 match self.applied().await {
                     Ok(()) => Ended::Silenced { lived },
@@ -118,7 +118,7 @@ impl Link {
                 biased;
                 message = self.channel.recv() => match self.heed(message)? {
                     Told::Settings { moved: true } => return Err(Ended::Moved),
-                    Told::Settings { moved: false } if !self.settings.upload && session.control.report_under_way() => {
+                    Told::Settings { moved: false } if self.must_fall_silent(session) => {
                         return Err(Ended::Silenced { lived: Duration::ZERO });
                     }
                     Told::Settings { moved: false } => {
@@ -126,7 +126,7 @@ impl Link {
                         session.look = true;
                     }
                     Told::OutboxChanged => session.look = true,
-                    Told::Announce | Told::Door => {}
+                    Told::Health | Told::Announce | Told::Door => {}
                     Told::Recorded(number) => {
                         if let Some(payload) = session.renewal.recorded(number, self.patience.answer) {
                             session.control.certificate_starts();
@@ -165,12 +165,15 @@ impl Link {
             session.renewal = Renewal::Recording { number, payload, until: Instant::now() + self.patience.ledger };
         }
         // The hub answers one thing after the other, and so it is told.
-        let busy = session.control.report_under_way() || session.control.announcement_under_way();
-        if !busy && need != Need::Overdue && self.announce(session)? {
+        let control = &session.control;
+        let busy = control.report_under_way() || control.announcement_under_way() || control.health_under_way();
+        if busy || need == Need::Overdue {
             return Ok(());
         }
-        let may_report = self.settings.upload && need != Need::Overdue && !busy;
-        if session.look && may_report {
+        if self.announce(session)? || self.tell_health(session)? {
+            return Ok(());
+        }
+        if session.look && self.settings.upload {
             session.look = false;
             let found = waiting::look(&self.state().outbox(), &mut self.answered);
             self.status.trouble = found.trouble.or_else(|| skew_in_words(session.skew));
@@ -200,6 +203,32 @@ impl Link {
         Ok(true)
     }
 
+    /// Sends how the machine is, where there is a report of it; says whether there was one.
+    fn tell_health<T>(&mut self, session: &mut Session<T>) -> Result<bool, Ended>
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Some(cleared) = self.health.take() else { return Ok(false) };
+        // The gate has checked it; but this is the last place before the network.
+        let Ok(report) = HealthReport::from_payload(cleared.payload().as_bytes()) else {
+            tracing::warn!("what should be a health report is none: it is not sent");
+            return Ok(false);
+        };
+        if !self.settings.health || !session.tunnel.takes_health {
+            return Ok(false);
+        }
+        session.control.health_starts(report.at);
+        session.answer_until = deadline(self.patience.answer);
+        session.tunnel.send(cleared.payload().as_bytes().to_vec()).map_err(Ended::early)?;
+        Ok(true)
+    }
+
+    /// Whether something is under way that the owner does not let leave any more.
+    fn must_fall_silent<T>(&self, session: &Session<T>) -> bool {
+        let (settings, control) = (&self.settings, &session.control);
+        (!settings.upload && control.report_under_way()) || (!settings.health && control.health_under_way())
+    }
+
     /// The request for a certificate. Made once and repeated as it is, so that the ledger tells of one request and not
     /// of every attempt.
     fn renew_payload(&mut self, identity: &Identity) -> Result<Vec<u8>, Ended> {
@@ -223,6 +252,7 @@ impl Link {
                 tracing::info!("connected to the hub");
                 (self.status.connected, self.status.since) = (true, Some(now()));
                 (self.status.clock_skew, self.status.trouble) = (Some(skew), skew_in_words(skew));
+                self.status.takes_health = session.tunnel.takes_health;
                 self.tell_status().await
             }
             Heard::Stored(receipt) => {
@@ -239,6 +269,11 @@ impl Link {
                 self.note_answer(report);
                 tracing::warn!(%report, ?reason, "the hub refused a report for good");
                 self.say(FromLink::Refused { report, reason }).await
+            }
+            Heard::HealthNoted(at) => {
+                session.answer_until = None;
+                self.status.health_noted = Some(at);
+                self.tell_status().await
             }
             Heard::Certificate(chain) => self.take_certificate(session, &chain).await,
             Heard::Noted(grant) => {
@@ -289,6 +324,7 @@ impl Link {
         if passed(session.answer_until) {
             let (message, within) = match session.control.welcomed() {
                 true if session.control.announcement_under_way() => ("a support grant", self.patience.answer),
+                true if session.control.health_under_way() => ("a health report", self.patience.answer),
                 true => ("a report", self.patience.answer),
                 false => ("the greeting", self.patience.welcome),
             };

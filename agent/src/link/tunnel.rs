@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use demarc_proto::{
     CONTROL_PATH,
     frame::{self, MAX_TO_AGENT, MAX_TO_HUB},
+    health::{HEALTH_HEADER, HEALTH_SCHEMA},
     support::{GrantId, SESSION_PIECE, SESSION_WINDOW, SUPPORT_PATH},
 };
 use h2::{
@@ -57,6 +58,8 @@ pub(crate) struct Tunnel<T> {
     fruitless_chunks: u32,
     refused_streams: u32,
     pings: Pings,
+    /// Whether the hub takes health reports of our schema.
+    pub(crate) takes_health: bool,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Tunnel<T> {
@@ -96,6 +99,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Tunnel<T> {
                 refuse(&mut connection, &mut respond, &mut refused_streams).await?;
                 continue;
             }
+            let newest = request.headers().get(HEALTH_HEADER).and_then(|value| value.to_str().ok()?.parse().ok());
+            let takes_health = newest.is_some_and(|newest: u32| newest >= HEALTH_SCHEMA);
             let outgoing =
                 respond.send_response(accepted(), false).map_err(|error| LinkError::from_http2(hub, &error))?;
             return Ok(Self {
@@ -108,6 +113,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Tunnel<T> {
                 fruitless_chunks: 0,
                 refused_streams,
                 pings,
+                takes_health,
             });
         }
     }

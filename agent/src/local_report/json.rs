@@ -2,6 +2,8 @@
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
+use crate::gate::entry::utc;
+
 use super::{LocalReport, ReportRow, ReportZone, dimension::Dimension};
 
 #[derive(Serialize)]
@@ -11,6 +13,16 @@ struct Document<'a> {
     legs: i64,
     malformed: u64,
     duplicates: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peak: Option<MostAtOnce>,
+}
+
+/// The most calls at a time.
+#[derive(Serialize)]
+struct MostAtOnce {
+    calls: u64,
+    /// RFC 3339 in UTC.
+    at: String,
 }
 
 /// One row: its dimensions in the order in which they were asked for, then its figures.
@@ -43,6 +55,7 @@ impl LocalReport {
             legs: self.total.legs,
             malformed: self.malformed,
             duplicates: self.duplicates,
+            peak: self.peak.map(|peak| MostAtOnce { calls: peak.calls, at: utc(peak.at) }),
         };
         serde_json::to_string(&document).expect("texts and numbers always have a JSON form")
     }

@@ -32,7 +32,11 @@ impl LocalReport {
             }
         }
         let total = self.total;
-        format!(
+        let peak = self.peak.map(|peak| {
+            let at = self.zone.wall_clock(i64::try_from(peak.at).unwrap_or(i64::MAX));
+            format!("Most calls at a time, as the phone system said: {} at {at}.\n", peak.calls)
+        });
+        let text = format!(
             "{}\n{table}\n{} calls, {} legs, talk {}, wait {}; rows not understood: {}, read twice: {}\n",
             self.heading(),
             total.calls,
@@ -41,7 +45,8 @@ impl LocalReport {
             clock(total.wait_seconds),
             self.malformed,
             self.duplicates,
-        )
+        );
+        text + &peak.unwrap_or_default()
     }
 
     fn heading(&self) -> String {

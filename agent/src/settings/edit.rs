@@ -20,6 +20,8 @@ pub enum Switch {
     Upload,
     /// `tunnel.enabled`
     Tunnel,
+    /// `health.upload`
+    Health,
 }
 
 impl Switch {
@@ -28,6 +30,7 @@ impl Switch {
         match self {
             Self::Upload => "stats.upload",
             Self::Tunnel => "tunnel.enabled",
+            Self::Health => "health.upload",
         }
     }
 
@@ -36,6 +39,7 @@ impl Switch {
         match self {
             Self::Upload => "stats",
             Self::Tunnel => "tunnel",
+            Self::Health => "health",
         }
     }
 
@@ -43,6 +47,7 @@ impl Switch {
         match self {
             Self::Upload => ("stats", "upload"),
             Self::Tunnel => ("tunnel", "enabled"),
+            Self::Health => ("health", "upload"),
         }
     }
 }

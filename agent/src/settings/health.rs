@@ -1,6 +1,6 @@
-//! The section `[health]`: when the owner is told that something is wrong.
+//! The section `[health]`: when the owner is told that something is wrong, and whether the vendor learns how the machine is.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,9 +11,19 @@ use crate::health::business::Hours;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Health {
-    /// Whether reports of the machine's health are sent.
+    /// Whether reports of the machine's health may leave. Unlike statistics this is off until the owner says yes: no
+    /// floor makes them figures of many.
     #[serde(default)]
     pub upload: bool,
+    /// How often one leaves, where it may.
+    #[serde(default = "default_every", with = "duration")]
+    pub every: Duration,
+    /// The newest schema of health reports that the owner has accepted.
+    #[serde(default = "default_schema")]
+    pub schema: u32,
+    /// The owner's program that is told of alerts.
+    #[serde(default)]
+    pub alert_command: Option<PathBuf>,
     /// An alert is raised where less of a file system is free: in percent.
     #[serde(default = "default_disk_free_percent")]
     pub disk_free_percent: u32,
@@ -44,6 +54,9 @@ impl Default for Health {
     fn default() -> Self {
         Self {
             upload: false,
+            every: default_every(),
+            schema: default_schema(),
+            alert_command: None,
             disk_free_percent: default_disk_free_percent(),
             disk_full_days: default_disk_full_days(),
             registration_lost: default_minutes(),
@@ -62,8 +75,26 @@ impl Health {
         if self.disk_free_percent > 100 {
             return Some(("health.disk_free_percent", "allowed is 0 to 100"));
         }
+        if !(SHORTEST..=LONGEST).contains(&self.every) {
+            return Some(("health.every", "allowed is \"1m\" to \"1d\""));
+        }
+        if self.alert_command.as_ref().is_some_and(|command| !command.is_absolute()) {
+            return Some(("health.alert_command", "allowed is the full path of a program, beginning with /"));
+        }
         None
     }
+}
+
+/// Health reports leave at most and at least so often: the ledger keeps each for ever.
+const SHORTEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(86_400);
+
+fn default_every() -> Duration {
+    Duration::from_secs(900)
+}
+
+fn default_schema() -> u32 {
+    demarc_proto::health::HEALTH_SCHEMA
 }
 
 fn default_disk_free_percent() -> u32 {

@@ -283,9 +283,10 @@ mod tests {
             upload = true
 
             [health]
-            # Health: may your vendor see how this machine is? What leaves on "yes": load, memory, room on the disks,
-            # temperature, whether the phone system answers, how many of its registrations stand, how far the clock is
-            # off, for how many whole days no call came, and which alerts are raised. Figures and fixed words alone.
+            # Health: may your vendor see how this machine is? What leaves on "yes": every quarter of an hour, load,
+            # memory, room on the disks, temperature, whether the phone system answers, how many of its registrations
+            # stand, how far the clock is off, for how many whole days no call came, and which alerts are raised. Figures
+            # and fixed words alone.
             upload = false
 
             [support]

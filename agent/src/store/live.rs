@@ -49,13 +49,23 @@ impl Store {
     /// # Errors
     /// When the store cannot be read.
     pub fn peak_since(&self, moment: u64) -> Result<Option<Peak>, StoreError> {
+        self.peak_between(sql(moment / QUARTER), i64::MAX)
+    }
+
+    /// The most calls at a time from a quarter of an hour to before another one, both counted from 1970 in UTC.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn peak_between(&self, from: i64, to: i64) -> Result<Option<Peak>, StoreError> {
+        const PEAK: &str =
+            "SELECT peak, at FROM concurrency WHERE quarter >= ?1 AND quarter < ?2 ORDER BY peak DESC, at LIMIT 1";
         self.connection
-            .prepare_cached("SELECT peak, at FROM concurrency WHERE quarter >= ?1 ORDER BY peak DESC, at LIMIT 1")
+            .prepare_cached(PEAK)
             .and_then(|mut statement| {
                 let peak = |row: &rusqlite::Row<'_>| {
                     Ok(Peak { calls: super::tally::number(row, 0)?, at: super::tally::number(row, 1)? })
                 };
-                statement.query_row([sql(moment / QUARTER)], peak).optional()
+                statement.query_row([from, to], peak).optional()
             })
             .map_err(|error| self.fault(error))
     }
@@ -76,6 +86,10 @@ mod tests {
             store.note_concurrency(calls, midnight + second).unwrap();
         }
         assert_eq!(store.peak_since(midnight).unwrap(), Some(Peak { calls: 7, at: midnight + 5 }));
+        let quarter = sql(midnight / QUARTER);
+        let early = store.peak_between(quarter, quarter + 1).unwrap();
+        assert_eq!(early, Some(Peak { calls: 7, at: midnight + 5 }));
+        assert_eq!(store.peak_between(quarter + 2, quarter + 3).unwrap().unwrap().calls, 5);
         assert_eq!(store.peak_since(midnight + 900).unwrap(), Some(Peak { calls: 7, at: midnight + 900 }));
         assert_eq!(store.peak_since(midnight + 1800).unwrap(), Some(Peak { calls: 5, at: midnight + 1800 }));
         store.note_concurrency(1, midnight + 40 * 86_400).unwrap();

@@ -58,6 +58,7 @@ impl Supervisor {
                 // What the owner takes back counts all the same.
                 let mut kept = self.loaded.clone();
                 kept.settings.stats.upload &= loaded.settings.stats.upload;
+                kept.settings.health.upload &= loaded.settings.health.upload;
                 kept.settings.tunnel.enabled &= loaded.settings.tunnel.enabled;
                 self.take(kept, now);
                 self.refuse(format!(
@@ -107,11 +108,11 @@ impl Supervisor {
 
     /// Tells the roles what follows from settings and enrollment, if that is new.
     fn distribute(&mut self, now: Instant) {
-        self.upload = derive::upload(&self.loaded, self.do_not_track.as_deref());
+        self.uploads = derive::uploads(&self.loaded, self.do_not_track.as_deref());
         let site = self.site.as_ref().ok().and_then(Option::as_ref);
         let next = self.generation + 1;
-        let collector = derive::collector(&self.loaded, &self.upload, site, &self.ground.gauges, next);
-        let link = derive::link(&self.loaded, &self.upload, site, from_environment, next);
+        let collector = derive::collector(&self.loaded, &self.uploads, site, &self.ground.gauges, next);
+        let link = derive::link(&self.loaded, &self.uploads, site, from_environment, next);
         let unchanged = CollectorSettings { generation: self.generation, ..collector.clone() };
         let link_unchanged = match (&link, &self.link_settings) {
             (Ok((new, port)), Ok((old, old_port))) => {
@@ -124,7 +125,8 @@ impl Supervisor {
             return;
         }
         self.generation = next;
-        if self.collector_settings.upload && !collector.upload {
+        let before = &self.collector_settings;
+        if (before.upload && !collector.upload) || (before.health.upload && !collector.health.upload) {
             self.silence = Some(Silence { generation: next, until: now + LINK_OFF });
         }
         self.collector_settings = collector;
@@ -190,8 +192,10 @@ impl Supervisor {
     fn reloaded(&self) -> Reloaded {
         Reloaded {
             error: self.config_error.clone(),
-            upload: self.upload.on,
-            upload_decided_by: self.upload.decided_by.clone(),
+            upload: self.uploads.stats.on,
+            upload_decided_by: self.uploads.stats.decided_by.clone(),
+            health_upload: self.uploads.health.on,
+            health_upload_decided_by: self.uploads.health.decided_by.clone(),
             link_absent: self.link_settings.as_ref().err().cloned(),
             notices: self.notices(),
         }

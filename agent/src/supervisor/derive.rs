@@ -9,7 +9,10 @@ use crate::{
     gate::consent::effective_upload,
     ipc::{CollectorSettings, LinkSettings},
     link::proxy::{self, Proxy},
-    settings::load::{Loaded, endpoint},
+    settings::{
+        health::Health,
+        load::{Loaded, endpoint},
+    },
     state::Site,
 };
 
@@ -22,22 +25,44 @@ pub struct Upload {
     pub decided_by: String,
 }
 
-/// Setting, environment and `DO_NOT_TRACK` taken together.
+/// Whether statistics may leave: setting, environment and `DO_NOT_TRACK` taken together.
 pub fn upload(loaded: &Loaded, do_not_track: Option<&OsStr>) -> Upload {
-    let set = loaded.settings.stats.upload;
+    decide(loaded, "stats.upload", loaded.settings.stats.upload, do_not_track)
+}
+
+/// Whether reports of the machine's health may leave, likewise.
+pub fn health_upload(loaded: &Loaded, do_not_track: Option<&OsStr>) -> Upload {
+    decide(loaded, "health.upload", loaded.settings.health.upload, do_not_track)
+}
+
+fn decide(loaded: &Loaded, key: &str, set: bool, do_not_track: Option<&OsStr>) -> Upload {
     let on = effective_upload(set, do_not_track);
-    let decided_by = match loaded.overridden_by("stats.upload") {
+    let decided_by = match loaded.overridden_by(key) {
         _ if set && !on => "DO_NOT_TRACK in the environment".to_owned(),
         Some(variable) => format!("{variable} in the environment"),
-        None => "stats.upload in the config file".to_owned(),
+        None => format!("{key} in the config file"),
     };
     Upload { on, decided_by }
+}
+
+/// What the owner lets leave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uploads {
+    /// Statistics of calls.
+    pub stats: Upload,
+    /// Reports of the machine's health.
+    pub health: Upload,
+}
+
+/// What the owner lets leave.
+pub fn uploads(loaded: &Loaded, do_not_track: Option<&OsStr>) -> Uploads {
+    Uploads { stats: upload(loaded, do_not_track), health: health_upload(loaded, do_not_track) }
 }
 
 /// What the collector is told.
 pub(super) fn collector(
     loaded: &Loaded,
-    upload: &Upload,
+    uploads: &Uploads,
     site: Option<&Site>,
     gauges: &[PathBuf],
     generation: u64,
@@ -48,10 +73,10 @@ pub(super) fn collector(
         state_dir: settings.state_dir.clone(),
         pbx: settings.pbx.clone(),
         quiet: settings.quiet(),
-        health: settings.health.clone(),
+        health: Health { upload: uploads.health.on, ..settings.health.clone() },
         recordings: settings.recordings.paths.clone(),
         sensors: gauges.iter().filter(|file| file.starts_with("/sys")).cloned().collect(),
-        upload: upload.on,
+        upload: uploads.stats.on,
         window_seconds: settings.stats.window.seconds(),
         floor: settings.stats.floor,
         grace: settings.stats.grace,
@@ -63,7 +88,7 @@ pub(super) fn collector(
 /// What the link is told and the port that it may connect to, or why there is no link, in words.
 pub fn link(
     loaded: &Loaded,
-    upload: &Upload,
+    uploads: &Uploads,
     site: Option<&Site>,
     environment: impl Fn(&str) -> Option<String>,
     generation: u64,
@@ -88,7 +113,8 @@ pub fn link(
         None => hub_endpoint.port,
     };
     let state_dir = settings.state_dir.clone();
-    Ok((LinkSettings { generation, state_dir, site: site.clone(), hub, proxy, upload: upload.on }, port))
+    let (upload, health) = (uploads.stats.on, uploads.health.on);
+    Ok((LinkSettings { generation, state_dir, site: site.clone(), hub, proxy, upload, health }, port))
 }
 
 /// The enrollment, where there is one.
@@ -145,10 +171,11 @@ mod tests {
 
     #[test]
     fn the_link_connects_to_the_hub_or_the_proxy_alone() {
-        let upload = Upload { on: true, decided_by: String::new() };
+        let on = Upload { on: true, decided_by: String::new() };
+        let uploads = Uploads { stats: on.clone(), health: on };
         let port = |text: &str, proxy: Option<&str>| {
             let environment = |name: &str| proxy.filter(|_| name == "HTTPS_PROXY").map(str::to_owned);
-            link(&loaded(text, &[]), &upload, Some(&site()), environment, 1).map(|(_, port)| port)
+            link(&loaded(text, &[]), &uploads, Some(&site()), environment, 1).map(|(_, port)| port)
         };
         assert_eq!(port("", None), Ok(8443));
         assert_eq!(port("[tunnel]\nhub = \"other:443\"\n", None), Ok(443));
@@ -159,6 +186,6 @@ mod tests {
         assert_eq!(port("", Some("socks5://proxy:1")), Ok(1));
         assert!(port("", Some("ftp://proxy:1")).is_err());
         assert_eq!(port("[tunnel]\nenabled = false\n", None), Err("switched off".to_owned()));
-        assert!(link(&loaded("", &[]), &upload, None, |_| None, 1).is_err());
+        assert!(link(&loaded("", &[]), &uploads, None, |_| None, 1).is_err());
     }
 }

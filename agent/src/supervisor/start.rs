@@ -20,6 +20,7 @@ use super::{
     derive,
     keeper::Keeper,
     lock::{Lock, LockError},
+    messenger::Messenger,
     relay::Relay,
     sessions::Sessions,
     slot::Slot,
@@ -163,9 +164,9 @@ fn supervisor(
     let watched_site = Watched::new(state.site_file());
     let site = derive::read_site(&state.site_file());
     let enrolled = site.as_ref().ok().and_then(Option::as_ref);
-    let upload = derive::upload(&loaded, do_not_track.as_deref());
-    let collector_settings = derive::collector(&loaded, &upload, enrolled, &ground.gauges, 1);
-    let link_settings = derive::link(&loaded, &upload, enrolled, super::changes::from_environment, 1);
+    let uploads = derive::uploads(&loaded, do_not_track.as_deref());
+    let collector_settings = derive::collector(&loaded, &uploads, enrolled, &ground.gauges, 1);
+    let link_settings = derive::link(&loaded, &uploads, enrolled, super::changes::from_environment, 1);
     if let Err(why) = &link_settings {
         tracing::info!("no tunnel: {why}");
     }
@@ -174,6 +175,7 @@ fn supervisor(
     let (to_web, web_said) = mpsc::channel(MOST_EVENTS);
     let (to_web_findings, web_findings) = mpsc::channel(MOST_EVENTS);
     let (to_keeper, keeper) = mpsc::channel(MOST_EVENTS);
+    let (to_messenger, messenger) = mpsc::channel(MOST_EVENTS);
     let (sessions, dead) = Sessions::new(&state, home, to_sessions);
     let keeper_of_recordings = Keeper::new(to_keeper, &loaded.settings, Instant::now());
     let mut supervisor = Supervisor {
@@ -186,7 +188,7 @@ fn supervisor(
         do_not_track,
         loaded,
         config_error: None,
-        upload,
+        uploads,
         site,
         generation: 1,
         collector_settings,
@@ -202,6 +204,7 @@ fn supervisor(
         sessions,
         web: Web::new(listener, to_web, to_web_findings),
         keeper: keeper_of_recordings,
+        messenger: Messenger::new(to_messenger),
         watched_config,
         watched_site,
         waiting: Vec::new(),
@@ -209,7 +212,8 @@ fn supervisor(
         ending: None,
     };
     supervisor.close_what_was_left(dead);
-    let inbox = Inbox { collector, link, sessions: sessions_said, dialled, keeper, web: web_said, web_findings };
+    let inbox =
+        Inbox { collector, link, sessions: sessions_said, dialled, keeper, messenger, web: web_said, web_findings };
     (supervisor, inbox)
 }
 
@@ -243,6 +247,7 @@ async fn main_loop(mut supervisor: Supervisor, mut inbox: Inbox, bound: Bound) -
             Some(finding) = inbox.web_findings.recv() => Happening::WebFound(finding),
             () = web::knock(&door), if supervisor.web.is_asleep() => Happening::Knocked,
             Some((number, event)) = inbox.keeper.recv() => Happening::Keeper(number, event),
+            Some((number, event)) = inbox.messenger.recv() => Happening::Messenger(number, event),
             Some(dialled) = inbox.dialled.recv() => Happening::Dialled(dialled),
             Some((request, answer)) = asked.recv() => Happening::Asked(request, answer),
             _ = terminate.recv() => Happening::Stop,

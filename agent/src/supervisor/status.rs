@@ -26,8 +26,10 @@ impl Supervisor {
             config: self.config.clone(),
             config_error: self.config_error.clone(),
             notices: self.notices(),
-            upload: self.upload.on,
-            upload_decided_by: self.upload.decided_by.clone(),
+            upload: self.uploads.stats.on,
+            upload_decided_by: self.uploads.stats.decided_by.clone(),
+            health_upload: self.uploads.health.on,
+            health_upload_decided_by: self.uploads.health.decided_by.clone(),
             grace_until: site.map(|site| site.enrolled.saturating_add(self.loaded.settings.stats.grace.as_secs())),
             site: site.map(|site| site.site.to_string()),
             hub: link.ok().map(|(settings, _)| settings.hub.clone()),
@@ -50,6 +52,7 @@ impl Supervisor {
         let mut notices = load::warnings(settings);
         notices.extend(self.site.as_ref().err().cloned());
         notices.extend(self.web_notice());
+        notices.extend(self.messenger_notice());
         if self.ground.landlock.is_none() {
             if settings.confinement == Confinement::Required {
                 notices.push("confinement is now \"required\": restart demarc to have it checked.".to_owned());

@@ -35,6 +35,8 @@ pub enum Kind {
     Busy,
     /// From outside to an extension that nobody answers.
     NoAnswer,
+    /// From outside to an extension that rings until the caller gives up.
+    GivenUp,
     /// From outside to an extension that parks the caller, whom another extension picks up.
     Parked,
     /// From one extension to another.
@@ -69,13 +71,15 @@ pub(super) struct Plan {
     pub(super) caller: Caller,
     pub(super) name: &'static str,
     pub(super) dials: &'static str,
-    /// How long the caller stays once somebody or something answered.
+    /// How long the caller stays once somebody or something answered; or, one who gives up, while it rings.
     pub(super) stays: Duration,
+    /// Whether the caller hangs up while it rings.
+    pub(super) gives_up: bool,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Inbound,
         Self::QueueAnswered,
         Self::QueueAbandoned,
@@ -91,6 +95,7 @@ impl Kind {
         Self::Failed,
         Self::Busy,
         Self::NoAnswer,
+        Self::GivenUp,
         Self::Parked,
         Self::Internal,
         Self::Latin1Name,
@@ -110,6 +115,7 @@ impl Kind {
             Self::Menu => ("inbound", "system", 1),
             Self::Busy => ("inbound", "busy", 2),
             Self::NoAnswer => ("inbound", "no_answer", 2),
+            Self::GivenUp => ("inbound", "no_answer", 1),
             Self::Outbound => ("outbound", "answered", 1),
             Self::SecondProvider => ("outbound", "answered", 2),
             Self::Failed => ("outbound", "failed", 3),
@@ -127,6 +133,7 @@ impl Kind {
             Self::HuntGroup => (Caller::Outside, "442071230005", 2000),
             Self::Busy => (Caller::Outside, "442071230006", 2000),
             Self::NoAnswer => (Caller::Outside, "442071230007", 2000),
+            Self::GivenUp => (Caller::Outside, "442071230016", 1500),
             Self::Voicemail => (Caller::Outside, "442071230008", 3000),
             Self::Menu => (Caller::Outside, "442071230009", 2000),
             Self::Forwarded => (Caller::Outside, "442071230010", 2000),
@@ -140,7 +147,7 @@ impl Kind {
             Self::Internal => (Caller::Extension, "1002", 2000),
         };
         let name = if self == Self::Latin1Name { "L\u{e9}a Caf\u{e9}" } else { "Jane Doe" };
-        Plan { caller, name, dials, stays: Duration::from_millis(stays) }
+        Plan { caller, name, dials, stays: Duration::from_millis(stays), gives_up: self == Self::GivenUp }
     }
 }
 

@@ -59,6 +59,7 @@ impl<'a> Loading<'a> {
             name: "Load",
             dials: "442071230001",
             stays: Duration::from_secs(1),
+            gives_up: false,
             count: load.calls_per_second * load.seconds,
             rate: load.calls_per_second,
             speaks: false,

@@ -52,6 +52,8 @@ pub(super) struct Calls {
     pub(super) name: &'static str,
     pub(super) dials: &'static str,
     pub(super) stays: Duration,
+    /// Whether the caller hangs up while it rings.
+    pub(super) gives_up: bool,
     pub(super) count: u32,
     /// How many of them begin in a second.
     pub(super) rate: u32,
@@ -122,7 +124,10 @@ impl Phones {
         let at = network.udp(last);
         let speech = self.speech();
         let says = calls.speaks.then_some(speech.as_path());
-        let scenario = Scenario::caller(calls.name, number, calls.dials, calls.stays, says);
+        let scenario = match calls.gives_up {
+            true => Scenario::gives_up(calls.name, number, calls.dials, calls.stays),
+            false => Scenario::caller(calls.name, number, calls.dials, calls.stays, says),
+        };
         let name = format!("caller-{}", at.port());
         let mut command = self.sipp(&name, at, &scenario);
         command

@@ -105,12 +105,7 @@ impl Scenario {
     /// the other end may hang up on, or refuse; and who says what is in a file. Letters beyond ASCII go out as Latin-1.
     pub(super) fn caller(name: &str, number: &str, dials: &str, stays: Duration, says: Option<&Path>) -> Self {
         let head = |method: &str, to: &str, uri: &str, sequence: u32| {
-            format!(
-                "{method} {uri} SIP/2.0\nVia: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\n\
-                 From: \"{name}\" <sip:{number}@[local_ip]:[local_port]>;tag=[pid]f[call_number]\n\
-                 To: <sip:{dials}@[remote_ip]:[remote_port]>{to}\nCall-ID: [call_id]\nCSeq: {sequence} {method}\n\
-                 Contact: <sip:{number}@[local_ip]:[local_port]>\nMax-Forwards: 70\n"
-            )
+            Self::callers_head(name, number, dials, method, to, uri, sequence)
         };
         let asked = format!("sip:{dials}@[remote_ip]:[remote_port]");
         let bare = "Content-Length: 0\n";
@@ -143,6 +138,34 @@ impl Scenario {
             .line("<label id=\"refused\"/>")
             .send("", &format!("{acknowledged}{bare}"))
             .line("<label id=\"end\"/>")
+    }
+
+    /// A caller who dials, and hangs up after a while in which it rang and nobody answered.
+    pub(super) fn gives_up(name: &str, number: &str, dials: &str, rings: Duration) -> Self {
+        let asked = format!("sip:{dials}@[remote_ip]:[remote_port]");
+        let head = |method, to| Self::callers_head(name, number, dials, method, to, &asked, 1);
+        let (bare, media) = ("Content-Length: 0\n", "Content-Type: application/sdp\nContent-Length: [len]\n\n");
+        // What takes an INVITE back belongs to it, and so does what ends it: the branch of so many steps ago.
+        let same = |text: String, steps: u32| text.replace("[branch]", &format!("[branch-{steps}]"));
+        Self::new("gives up")
+            .send("retrans=\"500\"", &format!("{}{media}{SDP}", head("INVITE", "")))
+            .line("<recv response=\"100\" optional=\"true\"/>")
+            .line("<recv response=\"180\"/>")
+            .pause(u32::try_from(rings.as_millis()).expect("seconds"))
+            .send("retrans=\"500\"", &format!("{}{bare}", same(head("CANCEL", ""), 4)))
+            .line("<recv response=\"200\"/>")
+            .line("<recv response=\"487\"/>")
+            .send("", &format!("{}{bare}", same(head("ACK", "[peer_tag_param]"), 7)))
+    }
+
+    /// The first lines of a request of the caller's.
+    fn callers_head(name: &str, number: &str, dials: &str, method: &str, to: &str, uri: &str, sequence: u32) -> String {
+        format!(
+            "{method} {uri} SIP/2.0\nVia: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\n\
+             From: \"{name}\" <sip:{number}@[local_ip]:[local_port]>;tag=[pid]f[call_number]\n\
+             To: <sip:{dials}@[remote_ip]:[remote_port]>{to}\nCall-ID: [call_id]\nCSeq: {sequence} {method}\n\
+             Contact: <sip:{number}@[local_ip]:[local_port]>\nMax-Forwards: 70\n"
+        )
     }
 
     /// Writes it into a file.

@@ -74,8 +74,9 @@ pub(super) fn all(loaded: &Loaded, config: &Path, state: &StateDir, ground: &Gro
         layout::command(ground, settings),
         stage.keeper(),
     ];
+    let messenger = settings.health.alert_command.is_some().then(|| layout::messenger(ground, settings));
     let mut proofs = Vec::new();
-    for profile in roles {
+    for profile in roles.into_iter().chain(messenger) {
         let attempts = stage.attempts(&profile);
         proofs.extend(prove(profile.subject.name(), profile, None, attempts)?);
     }
@@ -109,8 +110,8 @@ impl Stage {
             canary::plant(&state)?;
         }
         let site = derive::read_site(&state.site_file()).ok().flatten();
-        let upload = derive::upload(loaded, None);
-        let port = derive::link(loaded, &upload, site.as_ref(), |name| std::env::var(name).ok(), 0)
+        let uploads = derive::uploads(loaded, None);
+        let port = derive::link(loaded, &uploads, site.as_ref(), |name| std::env::var(name).ok(), 0)
             .map(|(_, port)| port)
             .ok()
             .or_else(|| Some(endpoint(settings.tunnel.hub.as_ref()?)?.port))
@@ -155,6 +156,7 @@ impl Stage {
             Subject::Web => self.web(&mut attempts),
             Subject::Command => self.no_internet(&mut attempts),
             Subject::Keeper => self.keeps(spare, &mut attempts),
+            Subject::Messenger => self.messenger(&mut attempts),
             Subject::Session | Subject::Shell => sessions::attempts(self, profile, &mut attempts),
         }
         if matches!(profile.subject, Subject::Collector | Subject::Link | Subject::Web | Subject::Keeper) {
@@ -251,6 +253,21 @@ impl Stage {
         }
         refused("make a unix socket", Attempt::Socket(libc::AF_UNIX, libc::SOCK_STREAM));
         self.no_internet(attempts);
+    }
+
+    fn messenger(&self, attempts: &mut Attempts) {
+        let mut refused = |what: &str, attempt| attempts.push((what.to_owned(), attempt, Expected::Refused));
+        for path in self.sources().filter(|path| path.exists()) {
+            refused("read call records", Attempt::Read(path.to_owned()));
+        }
+        refused("list the directory of a recording", Attempt::List(self.room().join("monitor")));
+        refused("look at the collector's store", Attempt::List(self.state.collector()));
+        refused("open the ledger", Attempt::Read(self.state.ledger()));
+        refused("put a file into the outbox", Attempt::Write(self.state.outbox().join("doctor.json")));
+        refused("look at the link's keys", Attempt::List(self.state.link()));
+        refused("read the config file", Attempt::Read(self.config.clone()));
+        refused("make a raw socket", Attempt::Socket(libc::AF_INET, libc::SOCK_RAW));
+        refused("make a packet socket", Attempt::Socket(libc::AF_PACKET, libc::SOCK_RAW));
     }
 
     fn no_internet(&self, attempts: &mut Attempts) {

@@ -14,15 +14,15 @@ use crate::{
 };
 
 /// How moments are shown.
-pub(super) struct Clock(TimeZone);
+pub(in crate::cli) struct Clock(TimeZone);
 
 impl Clock {
     /// In the machine's own zone.
-    pub(super) fn system() -> Self {
+    pub(in crate::cli) fn system() -> Self {
         Self(TimeZone::system())
     }
 
-    fn show(&self, seconds: u64) -> String {
+    pub(in crate::cli) fn show(&self, seconds: u64) -> String {
         let moment = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
         match moment {
             Some(moment) => moment.to_zoned(self.0.clone()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string(),
@@ -92,9 +92,11 @@ fn daemon(screen: &mut Screen, status: &Status, overview: &Overview, clock: &Clo
         screen.line("calls", format!("{} counted, {} rows in quarantine", collected.calls, collected.quarantined));
         let health = collected.health.iter().flat_map(|health| health::lines(health, |at| clock.show(at)));
         health.for_each(|line| screen.line("health", line));
+        health_reports(screen, status, clock);
         collected.troubles.iter().for_each(|trouble| screen.line("trouble", trouble));
     } else {
         screen.line("sources", "the collector has not said anything yet");
+        health_reports(screen, status, clock);
     }
     recordings(screen, status);
     for (name, role) in [("supervisor", &status.supervisor), ("collector", &status.collector), ("link", &status.link)] {
@@ -149,6 +151,21 @@ fn stats(screen: &mut Screen, status: &Status, clock: &Clock) {
     if status.upload || collected.outbox > 0 {
         screen.line("stats", text);
     }
+}
+
+/// Whether the vendor learns how the machine is.
+fn health_reports(screen: &mut Screen, status: &Status, clock: &Clock) {
+    let word = if status.health_upload { "on" } else { "off" };
+    let mut text = format!("reports to the vendor are {word}, by {}", status.health_upload_decided_by);
+    let linked = status.linked.as_ref().filter(|linked| status.health_upload && linked.connected);
+    match linked.map(|linked| (linked.takes_health, linked.health_noted)) {
+        Some((false, _)) => text.push_str("; this hub takes none"),
+        Some((true, Some(at))) => {
+            let _ = write!(text, "; the last one was measured {}", clock.show(at));
+        }
+        _ => {}
+    }
+    screen.line("health", text);
 }
 
 fn support(screen: &mut Screen, support: &SupportStatus) {
@@ -288,6 +305,8 @@ fn files(screen: &mut Screen, files: &Files) {
     if let Some(outbox) = files.outbox {
         screen.line("stats", format!("in the outbox: {}", count(outbox as u64, "report")));
     }
+    let word = if files.health_upload { "on" } else { "off" };
+    screen.line("health", format!("reports to the vendor are {word}, by {}", files.health_upload_decided_by));
     files.notices.iter().for_each(|notice| screen.line("note", notice));
 }
 
@@ -350,6 +369,8 @@ mod tests {
             config_error: Some("/etc/demarc/demarc.toml:3:1: stats.flor: there is no such key".to_owned()),
             upload: true,
             upload_decided_by: "stats.upload in the config file".to_owned(),
+            health_upload: true,
+            health_upload_decided_by: "health.upload in the config file".to_owned(),
             site: Some("site-one".to_owned()),
             hub: Some("hub.example.com:443".to_owned()),
             recordings: 1,
@@ -407,6 +428,8 @@ mod tests {
                 delivered: 3,
                 certificate_ends: Some(1_800_000_000),
                 trouble: None,
+                takes_health: true,
+                health_noted: Some(1_795_309_000),
             }),
             ..Status::default()
         };
@@ -432,6 +455,7 @@ mod tests {
             health      load 0.05, processors 3.1 % busy, memory 1200 of 7822 MiB in use
                         1800 of 60000 MiB free at /, full in 9 days if it goes on like this
                         ALERT since 2026-11-22 00:58:20 UTC: a file system has 3 % free; make room there
+                        reports to the vendor are on, by health.upload in the config file; the last one was measured 2026-11-22 00:56:40 UTC
             recordings  recordings in 1 place; 17 attempts to open what must stay shut were refused
             processes   supervisor process 10, 3.4 MB, Landlock 7, seccomp, 4 refused
                         collector  process 11, Landlock 7, seccomp, 5 refused
@@ -457,6 +481,8 @@ mod tests {
             tunnel: true,
             upload: false,
             upload_decided_by: "DO_NOT_TRACK in the environment".to_owned(),
+            health_upload: false,
+            health_upload_decided_by: "health.upload in the config file".to_owned(),
             outbox: Some(0),
             notices: Vec::new(),
         });
@@ -468,6 +494,7 @@ mod tests {
             tunnel      on in the settings
             stats       uploads are off, by DO_NOT_TRACK in the environment
                         in the outbox: 0 reports
+            health      reports to the vendor are off, by health.upload in the config file
             disk        12.3 GB free for /var/lib/demarc
         "#]]
         .assert_eq(&screen);

@@ -8,7 +8,9 @@ use std::{
 use demarc_proto::support::Scope;
 
 use super::{
-    Access, Grant, Ground, Profile, Subject, ZONES, covers, devices, forbidden_to_roles, profile, resolver,
+    Access, Grant, Ground, Profile, Subject, ZONES, covers, devices, forbidden_to_roles,
+    messenger::interpreter,
+    profile, resolver,
     trees::{self, ETC},
 };
 use crate::{
@@ -86,7 +88,7 @@ pub fn session(ground: &Ground, settings: &Settings, scope: Scope, scratch: &Pat
         _ => {}
     }
     let needs_system = matches!(scope, Scope::Shell | Scope::Diagnose);
-    if needs_system && ground.system.is_empty() {
+    if needs_system && !ground.sessions {
         return Err(
             "demarc was started while support could not be let in, and cannot be widened while it runs: restart \
                     demarc"
@@ -150,7 +152,7 @@ pub fn waits_for_restart(ground: &Ground, settings: &Settings, granted: &[Grant]
     if !is_open(settings) {
         return None;
     }
-    if ground.system.is_empty() {
+    if !ground.sessions {
         return Some("support can be let in from now on: restart demarc for the scopes diagnose and shell.".to_owned());
     }
     let support = &settings.support;
@@ -235,15 +237,6 @@ fn run_directory(config: &Path) -> Option<PathBuf> {
     let line = text.lines().find(|line| line.trim_start().starts_with("astrundir"))?;
     let value = line.split_once('=')?.1.trim_start_matches('>').split(';').next()?.trim();
     Some(PathBuf::from(value)).filter(|path| path.is_absolute())
-}
-
-/// The program that runs a script.
-fn interpreter(program: &Path) -> Option<PathBuf> {
-    use std::io::Read;
-    let mut head = [0; 256];
-    let length = fs::File::open(program).ok()?.read(&mut head).ok()?;
-    let line = std::str::from_utf8(head[..length].strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?).ok()?;
-    fs::canonicalize(line.split_whitespace().next()?).ok()
 }
 
 /// The log files that are there.

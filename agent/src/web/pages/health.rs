@@ -19,7 +19,7 @@ use crate::figures::words::rough;
 use crate::{
     chart::{self, Curve, Stretch},
     control::Status,
-    health::{self, Alert},
+    health::{self, Alert, report},
     local_report::ReportZone,
     store::{HealthFigures, HealthPoint},
     web::{app::App, guard::Visitor, layout},
@@ -74,6 +74,7 @@ async fn show(
             },
             Err(none) => p.warn { (none) },
         }
+        (told(&visitor.status, &app.zone))
     };
     layout::page(&visitor, "/health", "Health", &body)
 }
@@ -87,6 +88,28 @@ fn present(status: &Status, zone: &ReportZone) -> Markup {
             ul { @for line in health::lines(measured, moment) { li { (line) } } }
         } @else {
             p { "Nothing was measured yet: the first figures come within a minute." }
+        }
+    }
+}
+
+/// What the vendor learns of it, or would.
+fn told(status: &Status, zone: &ReportZone) -> Markup {
+    let measured = status.collected.as_ref().and_then(|collected| collected.health.as_ref());
+    let noted = status.linked.as_ref().and_then(|linked| linked.health_noted).filter(|_| status.health_upload);
+    let moment = |seconds: u64| zone.wall_clock(i64::try_from(seconds).unwrap_or(i64::MAX));
+    html! {
+        h2 { "What the vendor gets of this" }
+        p {
+            @if status.health_upload { "Reports are on." } @else { "Nothing: reports are off." }
+            @if let Some(at) = noted { " The last one was measured " (moment(at)) "." }
+            " " a href="/switches" { "The switch" }
+        }
+        @if let Some(measured) = measured {
+            @let payload = report::build(&measured.sample, &measured.alerts).to_payload();
+            details {
+                summary { "These " (payload.len()) " bytes " (if status.health_upload { "are" } else { "would be" }) " all of it" }
+                pre tabindex="0" { (String::from_utf8_lossy(&payload)) }
+            }
         }
     }
 }

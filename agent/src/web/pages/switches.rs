@@ -35,7 +35,7 @@ struct Words {
     on: &'static str,
 }
 
-const SWITCHES: [Words; 2] = [
+const SWITCHES: [Words; 3] = [
     Words {
         switch: Switch::Upload,
         title: "Statistics for the vendor",
@@ -45,6 +45,16 @@ const SWITCHES: [Words; 2] = [
             "Counting, these pages, the command demarc report, the ledger, support by your grant and everything else go on.",
         ],
         on: "When the open window closes, its report goes to the vendor. Calls from before this moment are in none. The page \u{201c}What leaves\u{201d} shows the next report, byte for byte, before it leaves.",
+    },
+    Words {
+        switch: Switch::Health,
+        title: "Health reports for the vendor",
+        what: "Every few minutes, the vendor learns how this machine is: load, memory, free disk space, whether the phone system answers, and which alerts are raised. Whole numbers and fixed words, and nothing about a call.",
+        off: [
+            "From this moment no further byte of health reports leaves. The vendor learns nothing of the switch itself, and does not see a full disk before you do.",
+            "Measuring, alerts, the page of health and everything else go on.",
+        ],
+        on: "The first report leaves within a minute while the tunnel is up; each is entered in the ledger first. The page \u{201c}Health\u{201d} shows what it says, byte for byte.",
     },
     Words {
         switch: Switch::Tunnel,
@@ -61,6 +71,7 @@ const SWITCHES: [Words; 2] = [
 fn is_on(status: &Status, switch: Switch) -> bool {
     match switch {
         Switch::Upload => status.upload,
+        Switch::Health => status.health_upload,
         Switch::Tunnel => !status.link_absent.as_ref().is_some_and(|why| why.starts_with("switched off")),
     }
 }
@@ -90,6 +101,7 @@ async fn show(Extension(visitor): Extension<Visitor>) -> Response {
 fn decided(status: &Status, switch: Switch) -> Option<String> {
     match switch {
         Switch::Upload => Some(format!("Decided by {}.", status.upload_decided_by)),
+        Switch::Health => Some(format!("Decided by {}.", status.health_upload_decided_by)),
         Switch::Tunnel => status.link_absent.as_ref().map(|why| format!("No connection: {why}.")),
     }
 }

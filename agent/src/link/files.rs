@@ -1,0 +1,82 @@
+//! Files of the hub, over a connection of their own beside the tunnel: HTTP/1.1, and we ask.
+
+use demarc_proto::ALPN_FILES;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use hyper::{
+    body::{Body, Bytes, Incoming},
+    client::conn::http1,
+};
+use hyper_util::rt::TokioIo;
+
+use super::{
+    Patience,
+    error::LinkError,
+    identity::Identity,
+    reach,
+    tls::{self, Trust},
+};
+use crate::{ipc::LinkSettings, settings::load::Endpoint, state::StateDir};
+
+/// Asks the hub for something, over a connection that ends with the answer's body.
+///
+/// # Errors
+/// When there is no such connection, or it breaks before the answer's head is there.
+pub(super) async fn ask<B>(
+    settings: &LinkSettings,
+    patience: Patience,
+    request: Request<B>,
+) -> Result<Response<Incoming>, LinkError>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let identity = Identity::load(&StateDir::new(&settings.state_dir))?;
+    let hub: Endpoint = settings.hub.parse()?;
+    let stream = reach(&hub, settings.proxy.as_ref(), patience.connect).await?;
+    let trust = Trust::Authority(settings.site.ca.0.clone());
+    let stream = tls::handshake(stream, &hub, trust, Some(&identity), ALPN_FILES, patience.handshake).await?;
+    let lost = |error: hyper::Error| LinkError::Lost { detail: error.to_string() };
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
+    // It ends when the answer was read, or is dropped.
+    tokio::spawn(connection);
+    sender.send_request(request).await.map_err(lost)
+}
+
+/// The head of a request as it leaves, byte for byte.
+pub(super) fn head<B>(request: &Request<B>) -> String {
+    let mut head = format!("{} {} HTTP/1.1\r\n", request.method(), request.uri());
+    for (name, value) in request.headers() {
+        head.push_str(&format!("{name}: {}\r\n", String::from_utf8_lossy(value.as_bytes())));
+    }
+    head + "\r\n"
+}
+
+/// A whole body, if it is no longer than that.
+pub(super) async fn whole(body: Incoming, most: usize) -> Option<Bytes> {
+    let limited = http_body_util::Limited::new(body, most);
+    limited.collect().await.ok().map(http_body_util::Collected::to_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Empty;
+    use tokio::io::{AsyncReadExt, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_head_is_what_leaves() {
+        let (ours, mut theirs) = duplex(4096);
+        let request = || {
+            let builder = Request::get("/updates/dists/stable/InRelease").header("host", "hub.example.com");
+            builder.header("range", "bytes=5-").body(Empty::<Bytes>::new()).unwrap()
+        };
+        let (mut sender, connection) = http1::handshake(TokioIo::new(ours)).await.unwrap();
+        tokio::spawn(connection);
+        tokio::spawn(async move { sender.send_request(request()).await.map(drop) });
+        let mut sent = vec![0; 1024];
+        let length = theirs.read(&mut sent).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&sent[..length]), head(&request()));
+    }
+}
