@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     detect::PbxKind,
-    settings::{Secret, load},
+    settings::{Secret, SupportMode, load},
     setup::{
         answers::Vendor,
         database::NewUser,
@@ -151,6 +151,12 @@ impl Outcome {
         if let Ok(loaded) = load::load_text(&self.config, &draft.text, std::iter::empty()) {
             self.sources = loaded.settings.pbx.source.iter().map(|source| source.name()).collect();
             self.trunks = loaded.settings.pbx.trunks;
+            if loaded.settings.support.mode == SupportMode::Ask && loaded.settings.support.authorities.is_empty() {
+                self.to_do.push(
+                    "for support sessions: put the public key of your vendor's support authority into support.authorities"
+                        .to_owned(),
+                );
+            }
         }
     }
 
