@@ -1,11 +1,14 @@
 # What a contributor types. Everything needs only Rust, a C compiler and make.
-.PHONY: build demo test bench lint man docs
+.PHONY: build package demo test bench screenshots lint man docs
 
 # The end-to-end tests mostly wait for windows to close, so many of them run side by side.
 export RUST_TEST_THREADS ?= 8
 
 build:
 	cargo build --release -p demarc -p demarc-hub
+
+package:
+	./deploy/package/build --check
 
 demo:
 	./deploy/demo/run
@@ -16,12 +19,19 @@ test:
 	./deploy/lab/tools fetch
 	./deploy/lab/postgres fetch
 	./deploy/lab/openssh fetch
+	./deploy/lab/repository fetch
 	./deploy/lab/chromium driver
 	./deploy/lab/axe fetch
+	./deploy/lab/debian fetch
+	./deploy/lab/reviewers fetch
+	./deploy/lab/packers fetch
 	cargo test --workspace
 
 bench:
 	./deploy/bench/run
+
+screenshots:
+	./deploy/screenshots/run
 
 lint:
 	cargo fmt --all --check

@@ -5,6 +5,7 @@ pub mod code;
 mod hash;
 pub mod identity;
 pub mod key;
+pub mod kind;
 pub mod name;
 pub mod quality;
 pub mod rows;
@@ -22,6 +23,7 @@ use self::{
 pub use self::{
     identity::Identity,
     key::CallKey,
+    kind::Kind,
     name::{NameId, Names},
     quality::{Qualities, Sample},
     rules::CallRules,
@@ -92,6 +94,8 @@ const SAW_BUSY: u16 = 1 << 5;
 pub struct Share {
     /// The cell of the rollups.
     pub place: Place,
+    /// Waiting time and destination, by class.
+    pub kind: Kind,
     /// The amounts.
     pub figures: Figures,
 }
@@ -291,11 +295,15 @@ impl Call {
 
     /// What kind of place an outbound call led to.
     pub fn destination(&self) -> Destination {
-        match (self.direction(), self.out) {
-            (Direction::Outbound, Some(out)) if out.detail == ABROAD => Destination::International,
-            (Direction::Outbound, _) => Destination::National,
+        match self.direction() {
+            direction if self.leads_abroad(direction) => Destination::International,
+            Direction::Outbound => Destination::National,
             _ => Destination::NotOutbound,
         }
+    }
+
+    fn leads_abroad(&self, direction: Direction) -> bool {
+        direction == Direction::Outbound && self.out.is_some_and(|out| out.detail == ABROAD)
     }
 
     /// What the call adds to the rollups.
@@ -307,6 +315,7 @@ impl Call {
             Direction::Outbound => (name(self.out), self.first.name),
             Direction::Internal => (NameId::NONE, self.first.name),
         };
+        let wait_seconds = self.wait_seconds();
         Share {
             place: Place {
                 quarter: self.end.div_euclid(QUARTER),
@@ -315,11 +324,12 @@ impl Call {
                 queue: name(self.queue),
                 extension,
             },
+            kind: Kind::of(wait_seconds, self.leads_abroad(direction)),
             figures: Figures {
                 calls: 1,
                 legs: amount(self.legs()),
                 talk_seconds: amount(self.talk_seconds()),
-                wait_seconds: amount(self.wait_seconds()),
+                wait_seconds: amount(wait_seconds),
             },
         }
     }

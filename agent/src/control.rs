@@ -9,6 +9,7 @@ pub mod server;
 use std::{
     fs::File,
     io,
+    net::SocketAddr,
     os::fd::AsRawFd,
     path::{Path, PathBuf},
 };
@@ -177,6 +178,15 @@ pub struct LiveSession {
     pub confined: Option<Confined>,
 }
 
+/// The vendor's packages, offered to this machine's own package manager.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// Where, if anywhere.
+    pub address: Option<SocketAddr>,
+    /// Why there is nothing there now, in words.
+    pub why_not: Option<String>,
+}
+
 /// How the daemon is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -225,6 +235,9 @@ pub struct Status {
     pub web: WebStatus,
     /// How many recordings there are, and how long they are kept.
     pub kept: RecordingsStatus,
+    /// The vendor's packages, for this machine's package manager.
+    #[serde(default)]
+    pub updates: Offer,
 }
 
 /// How the owner's pages stand.

@@ -1,5 +1,6 @@
 //! Figures behind charts and pages: the rollups of a period, by hour of the wall clock, by direction and outcome, by party.
 
+mod abroad;
 mod agents;
 mod amounts;
 mod calls;
@@ -8,9 +9,11 @@ mod erlang;
 mod period;
 mod share;
 mod trunks;
+mod waits;
 pub(crate) mod words;
 
 pub use self::{
+    abroad::NightAbroad,
     agents::{AgentAdvice, LEVEL, agents_needed},
     amounts::Amounts,
     calls::{CallFigures, Hour},
@@ -19,4 +22,5 @@ pub use self::{
     period::Period,
     share::Share,
     trunks::{TrunkFigures, changes_at, trunk_figures},
+    waits::{WAITS, Waits, group_name},
 };

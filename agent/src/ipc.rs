@@ -161,6 +161,11 @@ pub enum ToLink {
         /// As in [`FromLink::SessionAsked`].
         number: u64,
     },
+    /// This machine's package manager asks for something: its connection has come, with this number, over [`SESSION_FD`].
+    Fetch {
+        /// Chosen by the supervisor; never one of a session's.
+        number: u64,
+    },
     /// A session may not begin, or is over.
     SessionRefused {
         /// As in [`FromLink::SessionAsked`].
@@ -302,6 +307,8 @@ pub enum RecordKind {
     Hello,
     /// A certificate request.
     Renew,
+    /// The head of a request for a file of the vendor's package repository.
+    Fetch,
 }
 
 /// What the collector needs to know.
@@ -353,6 +360,8 @@ pub struct LinkSettings {
     pub upload: bool,
     /// Whether the owner lets reports of the machine's health leave.
     pub health: bool,
+    /// Whether the owner lets this machine's package manager reach the vendor's packages.
+    pub updates: bool,
 }
 
 /// What confines a role, as `demarc status` and `demarc doctor` show it.

@@ -39,4 +39,5 @@ pub mod store;
 pub mod supervisor;
 pub mod support;
 pub mod tally;
+pub mod wait_report;
 pub mod web;

@@ -19,6 +19,7 @@ mod session;
 mod testing;
 mod tls;
 mod tunnel;
+mod updates;
 mod waiting;
 
 use std::{
@@ -36,6 +37,7 @@ use tokio_rustls::client::TlsStream;
 
 use self::{
     backoff::Backoff, doors::Doors, error::LinkError, identity::Identity, proxy::Proxy, tls::Trust, tunnel::Tunnel,
+    updates::Updates,
 };
 use crate::{
     gate::ClearedHealth,
@@ -110,6 +112,7 @@ async fn run_with(mut channel: LinkChannel, taker: Option<Taker>, patience: Pati
         announcements: BTreeMap::new(),
         doors: Doors::new(taker),
         health: None,
+        updates: Updates::default(),
     };
     if link.applied().await.is_ok() {
         link.keep_connected().await;
@@ -138,6 +141,7 @@ struct Link {
     doors: Doors,
     /// How the machine is, for the hub; forgotten with the connection.
     health: Option<ClearedHealth>,
+    updates: Updates,
 }
 
 /// What the hub is to know of a grant.
@@ -187,7 +191,7 @@ enum Told {
     Health,
     /// The hub is to be told of a grant; that can wait for a connection.
     Announce,
-    /// A session was let in or not; that is done.
+    /// A session was let in or not, or a fetch goes on; that is done.
     Door,
 }
 
@@ -274,6 +278,9 @@ impl Link {
             Ok(Some(ToLink::Settings(settings))) => {
                 let old = std::mem::replace(&mut self.settings, *settings);
                 self.health.take_if(|_| !self.settings.health);
+                if !self.settings.updates {
+                    self.updates.stop();
+                }
                 let place = |s: &LinkSettings| (s.hub.clone(), s.proxy.clone(), s.site.clone(), s.state_dir.clone());
                 Ok(Told::Settings { moved: place(&old) != place(&self.settings) })
             }
@@ -283,10 +290,17 @@ impl Link {
                 self.health = Some(cleared).filter(|_| self.status.connected);
                 Ok(Told::Health)
             }
+            Ok(Some(ToLink::Recorded { number })) if self.updates.recorded(number) => Ok(Told::Door),
             Ok(Some(ToLink::Recorded { number })) => Ok(Told::Recorded(number)),
             Ok(Some(ToLink::Announce { grant, payload, over })) => {
                 self.announcements.insert(grant, Announcement { payload, over, told: false });
                 Ok(Told::Announce)
+            }
+            Ok(Some(ToLink::Fetch { number })) => {
+                if let Some(connection) = self.doors.take(number) {
+                    self.updates.serve(connection, &self.settings, self.patience);
+                }
+                Ok(Told::Door)
             }
             Ok(Some(ToLink::SessionOpen { number })) => {
                 self.doors.open(number);

@@ -6,15 +6,14 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use crate::{
     chart::{self, Bars, Heat, grouped},
     figures::{
-        Amounts, CallFigures, Period, Share,
-        words::{average, change, count, minutes, percent},
+        Amounts, CallFigures, Period,
+        words::{WEEKDAYS, average, change, count, minutes, percent},
     },
     local_report::{ReportZone, printable},
     queue_report::{FORMULA_VERSION, QueueReport},
     store::Store,
 };
 
-const WEEKDAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 /// Queues and trunks on the sheet; the pages have all.
 const MOST_PARTIES: usize = 6;
 const STYLE: &str = include_str!("web/assets/style.css");
@@ -99,7 +98,7 @@ impl Printed {
             }
             _ => "No call ended in this period.".to_owned(),
         };
-        html! { figure { figcaption { (takeaway) } (bars.svg()) } }
+        chart::figure(&takeaway, &bars.svg(), &bars.table())
     }
 
     /// When callers got no person.
@@ -118,7 +117,7 @@ impl Printed {
         trunks.sort_by_key(|(_, amounts)| -amounts.total());
         html! {
             @if !trunks.is_empty() {
-                table {
+                div.scroll tabindex="0" role="group" aria-label="Table" { table {
                     caption { "Trunks" }
                     thead { tr { th.text scope="col" { "name" } th scope="col" { "in" } th scope="col" { "out" } th scope="col" { "ABR" } } }
                     tbody { @for (trunk, amounts) in trunks.iter().take(MOST_PARTIES) { tr {
@@ -127,7 +126,7 @@ impl Printed {
                         td { (grouped(amounts.going(Direction::Outbound))) }
                         td { (percent(amounts.answer_bid_ratio())) }
                     } } }
-                }
+                } }
             }
         }
     }
@@ -135,19 +134,18 @@ impl Printed {
     fn queues(&self) -> Markup {
         html! {
             @if !self.queues.queues.is_empty() {
-                table {
+                div.scroll tabindex="0" role="group" aria-label="Table" { table {
                     caption { "Queues" }
                     thead { tr { th.text scope="col" { "name" } th scope="col" { "offered" } th scope="col" { "service level" } th scope="col" { "abandoned" } } }
                     tbody { @for (queue, figures) in self.queues.queues.iter().take(MOST_PARTIES) {
-                        @let share = |ratio: crate::queue_report::Ratio| percent(Share { part: ratio.part, n: ratio.n });
                         tr {
                             th scope="row" { (printable(queue.expose())) }
                             td { (grouped(figures.offered)) }
-                            td { (share(figures.service_level())) }
-                            td { (share(figures.abandonment())) }
+                            td { (percent(figures.service_level())) }
+                            td { (percent(figures.abandonment())) }
                         }
                     } }
-                }
+                } }
             }
         }
     }
@@ -169,7 +167,7 @@ fn summary(now: &Amounts, before: &Amounts) -> Markup {
 
 fn outcomes(now: &Amounts, before: &Amounts) -> Markup {
     html! {
-        table {
+        div.scroll tabindex="0" role="group" aria-label="Table" { table {
             caption { "By direction and outcome" }
             thead { tr {
                 th.text scope="col" { "outcome" }
@@ -181,6 +179,6 @@ fn outcomes(now: &Amounts, before: &Amounts) -> Markup {
                 @for direction in Direction::ALL { td { (grouped(now.of(direction, outcome))) } }
                 td { (change(before.ended(outcome), now.ended(outcome))) }
             } } }
-        }
+        } }
     }
 }

@@ -6,6 +6,7 @@ use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
 
 use crate::{
+    figures::Share,
     local_report::{ReportZone, STYLE, printable},
     private::Queue,
     store::{QueueFigures, SHORT, Store, StoreError},
@@ -31,46 +32,30 @@ pub struct QueueReport {
     pub total: QueueFigures,
 }
 
-/// A part of a whole, or a sum for each of a number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ratio {
-    /// What is shared out.
-    pub part: i64,
-    /// Among how many.
-    pub n: i64,
-}
-
-impl Ratio {
-    /// What it comes to; nothing among none.
-    pub fn value(self) -> Option<f64> {
-        (self.n > 0).then(|| self.part as f64 / self.n as f64)
-    }
-}
-
 impl QueueFigures {
     /// Answered in time, of those who were answered or lost without having hung up at once.
-    pub fn service_level(&self) -> Ratio {
-        Ratio { part: self.in_time, n: self.connected + self.lost() - self.short }
+    pub fn service_level(&self) -> Share {
+        Share { part: self.in_time, n: self.connected + self.lost() - self.short }
     }
 
     /// Hung up, but not at once, of those who came in and did not hang up at once.
-    pub fn abandonment(&self) -> Ratio {
-        Ratio { part: self.abandoned - self.short, n: self.offered - self.short }
+    pub fn abandonment(&self) -> Share {
+        Share { part: self.abandoned - self.short, n: self.offered - self.short }
     }
 
     /// The average time after which callers were answered (ASA).
-    pub fn answer_seconds(&self) -> Ratio {
-        Ratio { part: self.hold_seconds, n: self.connected }
+    pub fn answer_seconds(&self) -> Share {
+        Share { part: self.hold_seconds, n: self.connected }
     }
 
     /// The average talk of an agent (AHT without work after the call, which no queue log has).
-    pub fn handle_seconds(&self) -> Ratio {
-        Ratio { part: self.talk_seconds, n: self.handled }
+    pub fn handle_seconds(&self) -> Share {
+        Share { part: self.talk_seconds, n: self.handled }
     }
 
     /// The average time that the lost had waited.
-    pub fn lost_wait_seconds(&self) -> Ratio {
-        Ratio { part: self.wait_seconds, n: self.lost() }
+    pub fn lost_wait_seconds(&self) -> Share {
+        Share { part: self.wait_seconds, n: self.lost() }
     }
 }
 
@@ -139,7 +124,7 @@ impl QueueReport {
                     percent(figures.abandonment()),
                     seconds(figures.answer_seconds()),
                     seconds(figures.handle_seconds()),
-                    percent(Ratio { part: figures.transferred, n: figures.handled }),
+                    percent(Share { part: figures.transferred, n: figures.handled }),
                 ];
                 (name, ratios)
             }),
@@ -200,12 +185,12 @@ fn table<'a>(heading: &[&str], lines: impl Iterator<Item = (&'a str, Vec<String>
     table
 }
 
-fn percent(ratio: Ratio) -> String {
-    ratio.value().map_or_else(|| "-".to_owned(), |value| format!("{:.1} % ({})", value * 100.0, ratio.n))
+fn percent(share: Share) -> String {
+    share.value().map_or_else(|| "-".to_owned(), |value| format!("{:.1} % ({})", value * 100.0, share.n))
 }
 
-fn seconds(ratio: Ratio) -> String {
-    ratio.value().map_or_else(|| "-".to_owned(), |value| format!("{value:.1} s ({})", ratio.n))
+fn seconds(share: Share) -> String {
+    share.value().map_or_else(|| "-".to_owned(), |value| format!("{value:.1} s ({})", share.n))
 }
 
 #[derive(Serialize)]
@@ -252,9 +237,9 @@ struct Quotient {
     n: i64,
 }
 
-impl From<Ratio> for Quotient {
-    fn from(ratio: Ratio) -> Self {
-        Self { value: ratio.value(), n: ratio.n }
+impl From<Share> for Quotient {
+    fn from(share: Share) -> Self {
+        Self { value: share.value(), n: share.n }
     }
 }
 

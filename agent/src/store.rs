@@ -14,6 +14,7 @@ mod files;
 mod gathered;
 mod health;
 mod history;
+mod kinds;
 mod ledger;
 mod live;
 mod names;
@@ -47,6 +48,7 @@ pub use self::{
     files::{Known, head_of},
     gathered::{Gathered, Gatherer},
     health::{Figures as HealthFigures, HealthPoint},
+    kinds::KindRow,
     ledger::{RowLedger, SourceLedger},
     live::Peak,
     own_numbers::OwnNumberUse,

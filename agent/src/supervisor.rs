@@ -9,6 +9,7 @@ pub mod derive;
 mod keeper;
 mod lock;
 mod messenger;
+mod notify;
 mod process;
 mod relay;
 mod restarts;
@@ -16,6 +17,7 @@ mod sessions;
 mod slot;
 mod start;
 mod status;
+mod updates;
 mod watch;
 mod web;
 
@@ -25,7 +27,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    net::TcpStream,
+    sync::{mpsc, oneshot},
+};
 
 use crate::{
     confine::{
@@ -51,6 +56,7 @@ use process::Event;
 use relay::{Asker, Relay};
 use sessions::Sessions;
 use slot::{End, Slot};
+use updates::Updates;
 use watch::Watched;
 use web::Web;
 
@@ -96,6 +102,7 @@ struct Supervisor {
     web: Web,
     keeper: Keeper,
     messenger: Messenger,
+    updates: Updates,
 
     watched_config: Watched,
     watched_site: Watched,
@@ -119,6 +126,7 @@ enum Happening {
     Web(u64, Event<FromWeb>),
     WebFound(web::Finding),
     Knocked,
+    Fetch(TcpStream),
     Dialled(Dialled),
     Keeper(u64, Event<FromKeeper>),
     Messenger(u64, Event<FromMessenger>),
@@ -161,6 +169,7 @@ impl Supervisor {
             Happening::Web(incarnation, Event::Ended(status)) => self.web_ended(incarnation, &status, now),
             Happening::WebFound(finding) => self.web_found(finding, now),
             Happening::Knocked => self.knocked(),
+            Happening::Fetch(stream) => self.fetch(stream),
             Happening::Asked(request, answer) => self.asked(request, answer, now),
             Happening::Keeper(number, event) => self.keeper_did(number, event, now),
             Happening::Messenger(number, event) => self.messenger_did(number, event),
@@ -252,6 +261,11 @@ impl Supervisor {
         self.link.enforce_grace(now);
         self.collector.enforce_grace(now);
         self.reconcile_web(now);
+    }
+
+    /// Whether the collector runs, confined as it must be: it is there whatever the settings say.
+    fn is_ready(&self) -> bool {
+        self.collector.running().is_some_and(|process| process.ready.is_some())
     }
 
     /// Whether the last role is gone after the supervisor was told to end.

@@ -48,13 +48,15 @@ pub fn talk_bucket(seconds: u64) -> u8 {
 }
 
 /// The bucket of [`WAIT_BOUNDS`] that a waiting time falls in.
+#[inline]
 pub fn wait_bucket(seconds: u64) -> u8 {
     bucket(&WAIT_BOUNDS, seconds)
 }
 
-fn bucket(bounds: &[u32], seconds: u64) -> u8 {
-    // The tables have fewer than ten bounds, the first of them 0.
-    (bounds.partition_point(|&bound| u64::from(bound) <= seconds) - 1) as u8
+#[inline]
+fn bucket<const N: usize>(bounds: &[u32; N], seconds: u64) -> u8 {
+    // The tables have fewer than ten bounds, the first of them 0: to look at all of them is faster than to search.
+    bounds[1..].iter().map(|&bound| u8::from(u64::from(bound) <= seconds)).sum()
 }
 
 #[cfg(test)]

@@ -5,10 +5,12 @@
 
 mod app;
 mod assets;
+mod clock;
 mod desk;
 mod form;
 mod guard;
 mod layout;
+mod ledger;
 mod pages;
 pub mod password;
 mod reader;

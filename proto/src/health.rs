@@ -134,11 +134,13 @@ pub enum AlertKind {
     ClockOff,
     /// A source of call records is in trouble.
     SourceTrouble,
+    /// Far more calls went abroad in a night than is usual. It stays at home, too.
+    NightAbroad,
 }
 
 impl AlertKind {
     /// Every kind, in order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::DiskLow,
         Self::DiskFilling,
         Self::RegistrationLost,
@@ -146,9 +148,10 @@ impl AlertKind {
         Self::NoCalls,
         Self::ClockOff,
         Self::SourceTrouble,
+        Self::NightAbroad,
     ];
-    /// The kinds that a health report may name. That there were no calls is a figure about calls, and those leave in
-    /// reports that keep a floor, or not at all.
+    /// The kinds that a health report may name. That there were no calls, or many, is a figure about calls, and those leave
+    /// in reports that keep a floor, or not at all.
     pub const LEAVES: [Self; 6] = [
         Self::DiskLow,
         Self::DiskFilling,
@@ -168,6 +171,7 @@ impl AlertKind {
             Self::NoCalls => "no_calls",
             Self::ClockOff => "clock_off",
             Self::SourceTrouble => "source_trouble",
+            Self::NightAbroad => "night_abroad",
         }
     }
 }
@@ -286,12 +290,13 @@ mod tests {
         ] {
             assert!(HealthReport::from_payload(smuggled.as_bytes()).is_err(), "{smuggled}");
         }
-        let edits: [fn(&mut HealthReport); 6] = [
+        let edits: [fn(&mut HealthReport); 7] = [
             |report| report.cpu_permille = Some(1001),
             |report| report.disks[0].free_mib = 60_001,
             |report| report.disks.push(report.disks[0]),
             |report| report.registered = 3,
             |report| report.alerts.push(AlertKind::RegistrationLost),
+            |report| report.alerts = vec![AlertKind::NightAbroad],
             |report| report.alerts = vec![AlertKind::NoCalls],
         ];
         for edit in edits {

@@ -1,8 +1,8 @@
 //! The scope that reaches one port, with the program it is made for: a browser on the phone system's web page.
 
 use demarc_tests::{
-    browser,
     desk::{self, Wish, allow, last_session, recorded},
+    driven::Driven,
     machine,
     page::{COLOUR, HEIGHT, PICTURES, Page, WIDTH},
     site::{LIMIT, Setup},
@@ -25,8 +25,10 @@ fn a_browser_shows_the_forwarded_page() {
     let forward = format!("{near}:127.0.0.1:{}", page.port());
     let mut ssh = desk.start(&hub, &key, &["-N", "-L", &forward, "site-one"], "browser.log");
     wait::until_true(LIMIT, "ssh to listen", || std::net::TcpStream::connect(("127.0.0.1", near)).is_ok());
-    let url = format!("http://127.0.0.1:{near}/");
-    let dom = browser::dom(&url);
+    let browser = Driven::start();
+    browser.go(&format!("http://127.0.0.1:{near}/"));
+    wait::until_true(LIMIT, "the page behind the login", || browser.source().contains("; heading"));
+    let dom = browser.source();
     let sizes = vec![format!("{WIDTH}x{HEIGHT}"); PICTURES].join(" ");
     assert!(dom.contains(&format!("pictures {sizes}; heading {COLOUR}")), "{dom}\n{}", ssh.log());
     // The way in led over the redirect and the form: `/`, the form, its answer, the page, and what belongs to it.

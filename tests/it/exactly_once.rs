@@ -150,6 +150,8 @@ fn no_kill_loses_or_repeats_a_call() {
         let report = site.report(by);
         assert_eq!(oracle::printed(&report, by), writer.oracle.table(by));
         assert_eq!(report["legs"].as_u64().unwrap(), writer.oracle.legs);
+        // The rollups of waiting times change with the others, through every kill.
+        assert_eq!(site.run(&["report", "--waits", "--json"]).json()["waits"], writer.oracle.waits());
         assert_eq!(report["malformed"], 0);
         site.stop();
         site.start();

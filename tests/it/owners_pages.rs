@@ -1,40 +1,22 @@
-//! The owner's pages: what they show, what they change, and whom they turn away.
+//! The owner's pages: what they show is what the reports say, and an independent reading too.
 
 use std::{
     collections::BTreeSet,
-    io::{Read, Write},
-    net::TcpStream,
     time::{Duration, Instant},
 };
 
 use data_encoding::BASE64;
 use demarc_tests::{
-    browser,
     cdr::{Caller, Layout},
     data,
+    driven::Driven,
     oracle::{Oracle, printed},
-    pages::{Pages, link},
-    process,
+    pages::{Pages, link, part},
     site::{Setup, Site},
     wait,
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
-/// Every page of the navigation.
-const PAGES: &[&str] = &[
-    "/",
-    "/calls",
-    "/queues",
-    "/callers",
-    "/numbers",
-    "/trunks",
-    "/completeness",
-    "/sent",
-    "/switches",
-    "/support",
-    "/health",
-    "/recordings",
-];
 
 /// A site with pages at a free port, and real calls.
 fn site(setup: &Setup) -> Site {
@@ -53,196 +35,6 @@ fn with_calls() -> (Site, Oracle) {
     site.feed(&bytes);
     site.wait_for_calls(oracle.calls(), "direction", LIMIT);
     (site, oracle)
-}
-
-#[test]
-fn a_link_lets_one_browser_in_once() {
-    let mut site = site(&Setup::default());
-    site.start();
-    let (address, path) = link(&site);
-    let stranger = Pages::at(address);
-    for page in PAGES {
-        let answer = stranger.get(page);
-        assert_eq!(answer.status, 401, "{page}");
-        assert!(answer.body.contains("demarc web") && !answer.body.contains("<nav"), "{}", answer.body);
-    }
-    // A browser may look at the link before it follows it, and that must not use it up.
-    let head = stranger.say(&format!("HEAD {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"));
-    assert_ne!(head.status, 303, "{head:?}");
-    let entered = stranger.get(&path);
-    assert_eq!((entered.status, entered.header("location")), (303, Some("/")));
-    let cookie = entered.header("set-cookie").unwrap();
-    for word in ["HttpOnly", "SameSite=Strict", "Path=/"] {
-        assert!(cookie.contains(word), "{cookie}");
-    }
-    assert_eq!(stranger.get(&path).status, 403, "a link lets in once");
-
-    let browser = Pages { cookie: Some(cookie.split(';').next().unwrap().to_owned()), ..Pages::at(address) };
-    for page in PAGES {
-        assert_eq!(browser.get(page).status, 200, "{page}");
-    }
-    // A secret that the browser brought along is never taken over.
-    let (_, path) = link(&site);
-    let fixed = Pages { cookie: Some("demarc=chosen-by-somebody-else".to_owned()), ..Pages::at(address) };
-    let entered = fixed.get(&path);
-    assert!(!entered.header("set-cookie").unwrap().contains("chosen-by-somebody-else"));
-    assert_eq!(fixed.get("/").status, 401);
-
-    assert_eq!(browser.post("/leave", "/", "").status, 303);
-    assert_eq!(browser.get("/").status, 401);
-    // Guessing the key leads nowhere, and the right one still works afterwards.
-    let (_, path) = link(&site);
-    for number in 0..300 {
-        assert_eq!(stranger.get(&format!("/enter?key={number:043}")).status, 403);
-    }
-    assert_eq!(stranger.get(&path).status, 303);
-}
-
-#[test]
-fn changes_come_from_the_owner_s_own_pages() {
-    let mut site = site(&Setup::default());
-    site.start();
-    let pages = Pages::enter(&site);
-    let token = pages.token("/switches/turn?switch=upload&on=false");
-    let ours = pages.origin();
-    let off = |token: &str| format!("token={token}&switch=upload&on=false");
-    for (headers, body) in [
-        (String::new(), off(&token)),
-        ("Origin: null\r\n".to_owned(), off(&token)),
-        ("Origin: http://evil.example\r\n".to_owned(), off(&token)),
-        (format!("{ours}Sec-Fetch-Site: cross-site\r\n"), off(&token)),
-        (format!("{ours}Sec-Fetch-Site: same-site\r\n"), off(&token)),
-        (ours.clone(), off("0123456789abcdef")),
-        (ours.clone(), off("")),
-        (ours.clone(), "switch=upload&on=false".to_owned()),
-    ] {
-        let answer = pages.send("/switches", &headers, &body);
-        assert!(matches!(answer.status, 403 | 422), "{headers:?} {body:?}: {answer:?}");
-    }
-    // Without the browser's secret the right token is worth nothing.
-    let stranger = Pages::at(pages.address);
-    assert_eq!(stranger.send("/switches", &ours, &off(&token)).status, 401);
-    // A link that somebody else made changes nothing either.
-    assert_eq!(pages.get("/switches/turn?switch=upload&on=false").status, 200);
-    assert!(site.read_config().contains("upload = true"));
-    for method in ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"] {
-        let request = format!(
-            "{method} /switches HTTP/1.1\r\nHost: {}\r\nCookie: {}\r\n{ours}Connection: close\r\n\r\n",
-            pages.address,
-            pages.cookie.as_ref().unwrap()
-        );
-        assert!(matches!(pages.say(&request).status, 403 | 405), "{method}");
-    }
-}
-
-#[test]
-fn a_switch_turns_what_the_command_turns() {
-    let mut site = site(&Setup::default());
-    let text = site.read_config().replace("upload = true", "upload = true # as agreed with the works council");
-    site.write_config(&text);
-    site.start();
-    let pages = Pages::enter(&site);
-    let ask = pages.get("/switches/turn?switch=upload&on=false").body;
-    assert!(ask.contains("What stops") && ask.contains("What goes on"), "{ask}");
-    let page = "/switches/turn?switch=upload&on=false";
-    assert_eq!(pages.post("/switches", page, "switch=upload&on=false").status, 303);
-    assert!(site.read_config().contains("upload = false # as agreed with the works council"), "{}", site.read_config());
-    assert_eq!(site.status()["upload"], false);
-    assert!(pages.get("/switches").body.contains("Statistics for the vendor: off"));
-
-    assert_eq!(pages.post("/switches", page, "switch=tunnel&on=false").status, 303);
-    wait::until_true(LIMIT, "the entry of the tunnel's switch", || {
-        site.run(&["sent", "list"]).stdout.contains("tunnel from on to off by page")
-    });
-    assert!(site.read_config().contains("enabled = false"));
-    // Everything that is for the owner goes on.
-    for page in PAGES {
-        assert_eq!(pages.get(page).status, 200, "{page}");
-    }
-    assert_eq!(pages.post("/switches", page, "switch=upload&on=true").status, 303);
-    assert_eq!(site.status()["upload"], true);
-
-    // A file that may not be changed is said, with the command that does it.
-    let nonsense = pages.post("/switches", page, "switch=everything&on=true");
-    assert!(matches!(nonsense.status, 400 | 422), "{nonsense:?}");
-}
-
-#[test]
-fn names_of_others_are_not_answered() {
-    let mut site = site(&Setup::default());
-    site.start();
-    let pages = Pages::enter(&site);
-    let (address, port) = (pages.address, pages.address.port());
-    let cookie = pages.cookie.clone().unwrap();
-    let ask = |target: &str, hosts: &[&str]| {
-        let hosts: String = hosts.iter().map(|host| format!("Host: {host}\r\n")).collect();
-        pages.say(&format!("GET {target} HTTP/1.1\r\n{hosts}Cookie: {cookie}\r\nConnection: close\r\n\r\n")).status
-    };
-    assert_eq!(ask("/", &[&address.to_string()]), 200);
-    assert_eq!(ask("/", &[&format!("localhost:{port}")]), 200);
-    for host in ["evil.example", "127.0.0.1", "localhost", "127.0.0.1:1", "[::1]"] {
-        assert_eq!(ask("/", &[host]), 421, "{host}");
-        assert_eq!(ask("/assets/style.css", &[host]), 421, "{host}");
-        assert_eq!(ask("/metrics", &[host]), 421, "{host}");
-    }
-    assert!(matches!(ask("/", &[]), 400 | 421));
-    assert!(matches!(ask("/", &[&address.to_string(), "evil.example"]), 400 | 421));
-    for target in [
-        "/sent/../../etc/passwd",
-        "/%2e%2e/%2e%2e/etc/passwd",
-        "//etc/passwd",
-        "/assets/../web.rs",
-        "/sent/%00",
-        "/support/../1",
-    ] {
-        assert!(matches!(ask(target, &[&address.to_string()]), 400 | 404), "{target}");
-    }
-    let long = format!("/calls?from={}", "9".repeat(20_000));
-    assert!(matches!(ask(&long, &[&address.to_string()]), 400 | 414 | 431));
-    let body = "x".repeat(100_000);
-    let answer = pages.send("/switches", &format!("Origin: http://{address}\r\n"), &body);
-    assert!(matches!(answer.status, 0 | 413), "{}", answer.status);
-    // Whatever is answered, the browser is told to keep to itself.
-    for answer in [pages.get("/"), pages.get("/nowhere"), pages.get("/sent/x"), pages.get("/calls?from=x&to=y")] {
-        let policy = answer.header("content-security-policy").unwrap_or_else(|| panic!("{answer:?}"));
-        assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
-        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
-        assert_eq!(answer.header("referrer-policy"), Some("same-origin"));
-    }
-}
-
-#[test]
-fn slow_clients_and_many_keep_nobody_waiting() {
-    let (site, oracle) = with_calls();
-    let pages = Pages::enter(&site);
-    let mut idle: Vec<TcpStream> = (0..200).filter_map(|_| TcpStream::connect(pages.address).ok()).collect();
-    for stream in idle.iter_mut().take(30) {
-        let _ = stream.write_all(b"GET / HTTP/1.1\r\nHos");
-    }
-    // Calls are counted all the while.
-    let row = Caller::new(1).inbound_answered(1_795_400_000, 3, 20);
-    site.feed(&row.line(Layout::New21));
-    site.wait_for_calls(oracle.calls() + 1, "direction", LIMIT);
-    // Who says nothing for ten seconds is turned away, and there is room again.
-    wait::until_true(LIMIT, "room for another browser", || pages.get("/").status == 200);
-    drop(idle);
-
-    // A reader that takes nothing of a page harms nobody.
-    let mut stalled = TcpStream::connect(pages.address).unwrap();
-    let request = format!(
-        "GET /calls?from=2026-11-22&to=2026-11-22 HTTP/1.1\r\nHost: {}\r\nCookie: {}\r\n\r\n",
-        pages.address,
-        pages.cookie.as_ref().unwrap()
-    );
-    stalled.write_all(request.repeat(50).as_bytes()).unwrap();
-    let began = Instant::now();
-    assert_eq!(pages.get("/").status, 200);
-    assert!(began.elapsed() < Duration::from_secs(20));
-    let mut some = [0; 64];
-    let _ = stalled.read(&mut some);
-    // A process that dies is another one at the next request.
-    process::signal(site.role("web").expect("the role runs"), libc::SIGKILL);
-    wait::until_true(LIMIT, "the pages again", || pages.get("/").status == 200);
 }
 
 #[test]
@@ -281,32 +73,74 @@ fn figures_are_those_of_the_report_and_of_an_independent_reading() {
 }
 
 #[test]
-fn names_of_callers_and_trunks_cannot_become_markup() {
-    let mut site = site(&Setup::default());
-    let evil = "\"><script>alert(1)</script>";
-    let text = site.read_config().replace("trunks = [", &format!("trunks = [{evil:?}, "));
-    site.write_config(&text);
-    site.start();
-    let mut caller = Caller::new(1);
-    for channel in [format!("PJSIP/{evil}-00000001"), "PJSIP/=1+1-00000002".to_owned()] {
-        let mut row = caller.inbound_answered(1_795_400_000, 3, 20);
-        row.clid = format!("\"{evil}\" <{evil}>");
-        row.src = evil.to_owned();
-        row.channel = channel;
-        row.dstchannel = format!("PJSIP/{evil}-00000003");
-        site.feed(&row.line(Layout::New21));
-    }
-    site.wait_for_calls(2, "direction", LIMIT);
+fn waiting_times_are_those_of_an_independent_reading() {
+    let (site, oracle) = with_calls();
     let pages = Pages::enter(&site);
-    let by = "trunk,queue,extension";
-    for page in PAGES.iter().map(|page| (*page).to_owned()).chain(["/calls?from=2026-11-20&to=2026-11-24".to_owned()]) {
-        let body = pages.get(&page).body;
-        assert!(!body.contains("<script>alert") && !body.contains("\"><script"), "{page}: {body}");
+    let period = "from=2026-11-20&to=2026-11-24";
+    let report: serde_json::Value =
+        serde_json::from_str(&pages.get(&format!("/calls/waits.json?{period}")).body).unwrap();
+    assert_eq!(report["waits"], oracle.waits());
+    let inbound: u64 = report["waits"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|group| group["answered"].as_u64().unwrap() + group["unanswered"].as_u64().unwrap())
+        .sum();
+    assert_eq!(report["calls"].as_u64(), Some(inbound));
+    let command =
+        site.run(&["report", "--waits", "--json", "--timezone", "UTC", "--from", "2026-11-20", "--to", "2026-11-25"]);
+    assert_eq!(command.json()["waits"], report["waits"]);
+    let sheet = pages.get(&format!("/calls/waits.csv?{period}"));
+    assert_eq!(sheet.body.lines().count(), 8, "{}", sheet.body);
+    let page = pages.get(&format!("/calls?{period}")).body;
+    assert!(page.contains("How long callers waited") && page.contains("120 s and more"), "{page}");
+    assert_eq!(pages.get("/calls/waits.csv?from=x&to=y").status, 400);
+
+    // An import packs what it counts, and comes to the same.
+    let other = self::site(&Setup::default());
+    let file = other.path("old.csv");
+    std::fs::write(&file, data::custom_as_21(&data::file(data::CUSTOM_FILES[1]))).unwrap();
+    other.run(&["import", file.to_str().unwrap()]).ok();
+    assert_eq!(other.run(&["report", "--waits", "--json"]).json()["waits"], oracle.waits());
+    let table = other.run(&["report", "--waits"]).ok();
+    assert!(table.contains("120 s and more") && !table.contains("before waiting times"), "{table}");
+}
+
+#[test]
+fn many_calls_abroad_in_a_night_are_said_and_the_first_screen_can_be_chosen() {
+    let mut site = site(&Setup::default());
+    site.set_env("TZ", "UTC");
+    site.start();
+    let (mut caller, now) = (Caller::new(2), wait::now() as i64);
+    let midnight = now - now.rem_euclid(86_400);
+    for day in 1..=30 {
+        site.feed(&caller.inbound_answered(midnight - day * 86_400 + 43_200, 3, 20).line(Layout::New21));
     }
-    let page = pages.get("/calls?from=2026-11-20&to=2026-11-24").body;
-    assert!(page.contains("&lt;script&gt;"), "{page}");
-    let sheet = pages.get(&format!("/calls.csv?from=2026-11-20&to=2026-11-24&by={by}")).body;
-    assert!(sheet.lines().all(|line| !line.starts_with('=') && !line.contains(",=")), "{sheet}");
+    // The night that is, or was last.
+    let evening = if now - midnight >= 20 * 3600 { midnight + 20 * 3600 } else { midnight - 4 * 3600 };
+    let mut abroad = |calls: i64| {
+        for call in 0..calls {
+            let mut row = caller.inbound_answered(evening + 60 + call, 3, 20);
+            std::mem::swap(&mut row.channel, &mut row.dstchannel);
+            row.dst = "0088216000001".to_owned();
+            site.feed(&row.line(Layout::New21));
+        }
+    };
+    abroad(2);
+    site.wait_for_calls(32, "direction", LIMIT);
+    let pages = Pages::enter(&site);
+    let said = "calls went abroad in the night after";
+    assert!(!pages.get("/").body.contains(said), "two are no alarm");
+    abroad(4);
+    site.wait_for_calls(36, "direction", LIMIT);
+    let page = pages.get("/").body;
+    assert!(page.contains(&format!("6 {said}")), "{page}");
+    for (first, heading) in [("trunks", "Trunks in 13 weeks"), ("queues", "No caller was in a queue on this day")] {
+        assert!(!page.contains(heading));
+        let page = pages.get(&format!("/?first={first}")).body;
+        assert!(page.contains(heading), "{page}");
+    }
+    assert_eq!(pages.get("/?first=nonsense").status, 200);
 }
 
 #[test]
@@ -335,40 +169,35 @@ fn the_network_gets_in_by_tls_and_password_alone() {
     site.start();
     let listen = site.status()["web"]["listen"].as_str().unwrap().to_owned();
     let port: u16 = listen.rsplit_once(':').unwrap().1.parse().unwrap();
-    let mut pages = Pages::at(([127, 0, 0, 1], port).into());
+    let mut pages = Pages::at(&format!("127.0.0.1:{port}"));
     pages.host = format!("pbx.example.com:{port}");
     pages.certificate = Some(made.cert.der().clone());
     assert_eq!(pages.get("/").status, 401);
     let began = Instant::now();
-    let wrong = pages.send("/password", &pages.origin(), "password=not+the+password");
+    let wrong = pages.ask("POST", "/password", &pages.origin(), "password=not+the+password");
     assert_eq!((wrong.status, wrong.header("set-cookie")), (403, None));
     assert!(began.elapsed() >= Duration::from_secs(1), "guessing takes its time");
-    let right = pages.send("/password", &pages.origin(), "password=a+long+password+of+ours");
+    let right = pages.ask("POST", "/password", &pages.origin(), "password=a+long+password+of+ours");
     let cookie = right.header("set-cookie").unwrap_or_else(|| panic!("{right:?}"));
     assert!(right.status == 303 && cookie.contains("Secure") && cookie.contains("HttpOnly"), "{cookie}");
-    let inside = Pages {
-        cookie: cookie.split(';').next().map(str::to_owned),
-        host: pages.host.clone(),
-        certificate: pages.certificate.clone(),
-        ..pages
-    };
+    let inside = Pages { cookie: right.cookie(), ..pages.clone() };
     assert_eq!(inside.get("/").status, 200);
 
     // Figures for monitoring take the password, too.
-    let pages = Pages { cookie: None, ..inside };
     let basic = |both: &str| format!("Authorization: Basic {}\r\n", BASE64.encode(both.as_bytes()));
     assert_eq!(pages.get("/metrics").status, 401);
-    assert_eq!(pages.get_with("/metrics", &basic("any:wrong")).status, 401);
-    let metrics = pages.get_with("/metrics", &basic("any:a long password of ours"));
+    assert_eq!(pages.ask("GET", "/metrics", &basic("any:wrong"), "").status, 401);
+    let metrics = pages.ask("GET", "/metrics", &basic("any:a long password of ours"), "");
     assert!(metrics.status == 200 && metrics.body.contains("demarc_calls{"), "{metrics:?}");
     // Without TLS there is nothing to be had.
-    assert_eq!(Pages::at(pages.address).get("/").status, 0);
+    let plain = Pages::at(&pages.address);
+    assert!(plain.send(&plain.request("GET", "/", "", "")).is_err());
 }
 
 #[test]
 fn figures_for_monitoring_are_those_of_the_report() {
     let (site, oracle) = with_calls();
-    let pages = Pages::at(link(&site).0);
+    let pages = Pages::at(&part(&link(&site)).0);
     let answer = pages.get("/metrics");
     assert_eq!(answer.status, 200, "{answer:?}");
     assert!(answer.header("content-type").unwrap().starts_with("application/openmetrics-text"));
@@ -400,7 +229,7 @@ fn figures_for_monitoring_are_those_of_the_report() {
 #[test]
 fn dashboard_and_document_name_the_figures_that_there_are() {
     let (site, _) = with_calls();
-    let text = Pages::at(link(&site).0).get("/metrics").body;
+    let text = Pages::at(&part(&link(&site)).0).get("/metrics").body;
     let there: BTreeSet<&str> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     // Those that only a phone system which can be asked has, or a tunnel that is up.
@@ -444,7 +273,9 @@ fn the_report_for_paper_is_one_sheet_that_loads_nothing() {
     }
     let inbound: u64 = oracle.table("direction").iter().find(|(words, _)| words[0].1 == "inbound").unwrap().1.calls;
     assert!(text.contains(&format!("{inbound} calls came in")), "{text}");
-    assert_eq!(browser::sheets(&format!("file://{}", file.display())), 1);
+    let browser = Driven::start();
+    browser.go(&format!("file://{}", file.display()));
+    assert_eq!(browser.sheets(), 1);
     let page = Pages::enter(&site).get("/report?from=2026-11-17&to=2026-11-23").body;
     assert!(page.contains(&format!("{inbound} calls came in")), "{page}");
     for nonsense in [&["--to", "2026-11-24"][..], &["--from", "today"], &["--from", "2026-11-24", "--to", "2026-11-20"]]

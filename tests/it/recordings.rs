@@ -17,8 +17,9 @@ use std::{
 };
 
 use demarc_tests::{
+    http::Answer,
     machine,
-    pages::{Answer, Pages},
+    pages::Pages,
     process, programs,
     site::{LIMIT, Setup, Site},
     wait,
@@ -426,16 +427,16 @@ fn the_page_shows_what_would_go_and_removes_it_when_that_is_meant() {
         let place = answer.header("location").unwrap().to_owned();
         wait::until(LIMIT, wanted, || Some(pages.get(&place).body).filter(|page| page.contains(wanted)))
     };
-    let shown = result(pages.post("/recordings/look", "/recordings", "days=90"), "and would go");
+    let shown = result(pages.post("/recordings/look", "days=90"), "and would go");
     assert!(shown.contains(&format!("{} files", due(400))) && shown.contains("in-0151"), "{shown}");
     assert_eq!(count(&directories), before, "looking removes nothing");
     for nonsense in ["days=", "days=-1", "days=x", "days=99999999999999999999"] {
-        assert_eq!(pages.post("/recordings/prune", "/recordings", nonsense).status, 400, "{nonsense}");
+        assert_eq!(pages.post("/recordings/prune", nonsense).status, 400, "{nonsense}");
     }
-    result(pages.post("/recordings/prune", "/recordings", "days=0"), "recordings younger than a day are never removed");
-    assert_eq!(pages.send("/recordings/prune", &pages.origin(), "days=90").status, 422, "without a token");
+    result(pages.post("/recordings/prune", "days=0"), "recordings younger than a day are never removed");
+    assert_eq!(pages.ask("POST", "/recordings/prune", &pages.origin(), "days=90").status, 422, "without a token");
     assert_eq!(count(&directories), before);
-    let gone = result(pages.post("/recordings/prune", "/recordings", "days=90"), " went, ");
+    let gone = result(pages.post("/recordings/prune", "days=90"), " went, ");
     assert!(gone.contains(&format!("{} files", due(400))), "{gone}");
     assert_eq!(count(&directories) as u64, before as u64 - due(400));
 }

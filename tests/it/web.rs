@@ -1,21 +1,50 @@
 //! The owner's pages in a real browser.
 
+use std::fs;
+
 use demarc_tests::{
+    data,
     desk::{self, Wish, allow, last_session},
     driven::Driven,
-    owner::link,
+    pages::{PAGES, link},
     site::{LIMIT, Setup, Site},
     traffic::Traffic,
     wait,
 };
 
-const PAGES: [&str; 7] =
-    ["/", "/calls", "/queues", "/sent", "/switches", "/switches/turn?switch=upload&on=false", "/support"];
+/// A page that asks whether a switch is to be turned.
+const QUESTION: &str = "/switches/turn?switch=upload&on=false";
 /// The key that goes from one control to the next.
 const TAB: char = '\u{e004}';
 
 fn setup() -> Setup {
     Setup { web: "127.0.0.1:0".into(), ..Setup::default() }
+}
+
+/// A site that has something to show on every page.
+fn full() -> (Site, Traffic) {
+    let mut site = Site::new(&setup());
+    let (queue_log, tree) = (site.path("pbx/queue_log"), site.path("monitor/2026/11/25"));
+    fs::copy(data::file("asterisk22/queue_log"), &queue_log).unwrap();
+    fs::create_dir_all(&tree).unwrap();
+    for number in 0..20 {
+        fs::write(tree.join(format!("in-200-1001-20261125-101010-1795.{number}.wav")), [0; 4096]).unwrap();
+    }
+    let sections = format!(
+        "[[pbx.source]]\ntype = \"queue-log\"\npath = {queue_log:?}\n[recordings]\npaths = [{:?}]\n",
+        site.path("monitor")
+    );
+    site.configure(&Setup { sections, ..setup() });
+    site.start();
+    let mut traffic = Traffic::new(8);
+    traffic.feed_at(&site, 100, wait::now() - 86_400);
+    traffic.feed(&site, 300);
+    site.wait_for_calls(traffic.oracle.calls(), "direction", LIMIT);
+    (site, traffic)
+}
+
+fn every_page() -> impl Iterator<Item = &'static str> {
+    PAGES.into_iter().chain([QUESTION, "/health?days=7", "/queues?from=2026-11-20&to=2026-11-24"])
 }
 
 /// Logs a browser in; gives what the addresses of the pages begin with.
@@ -29,36 +58,35 @@ fn enter(browser: &Driven, site: &Site) -> String {
 
 #[test]
 fn every_page_is_for_everybody() {
-    let mut site = Site::new(&setup());
-    site.start();
-    let mut traffic = Traffic::new(8);
-    traffic.feed(&site, 300);
-    site.wait_for_calls(traffic.oracle.calls(), "direction", LIMIT);
+    let (site, _) = full();
     let browser = Driven::start();
     let place = enter(&browser, &site);
     browser.console();
     browser.requests();
+    let mut faults = Vec::new();
     for (width, height) in [(390, 844), (1280, 800)] {
         browser.resize(width, height);
         for scheme in ["light", "dark"] {
             browser.prefer(scheme);
-            for page in PAGES {
+            for page in every_page() {
                 browser.go(&format!("{place}{page}"));
                 let title = browser.script("return document.querySelector('h1').textContent");
                 assert!(!["Not Found", "Log in", "Trouble"].contains(&title.as_str().unwrap()), "{page}: {title}");
-                let wide = browser.script("return document.documentElement.scrollWidth");
-                assert!(wide.as_u64() <= Some(width.into()), "{page} is {wide} wide at {width}");
-                let found = browser.violations();
-                assert!(found.is_empty(), "{page}, {scheme}, {width}: {found:#?}");
-                assert_eq!(browser.console(), Vec::<String>::new(), "{page}");
-                for url in browser.requests() {
-                    assert!(url.starts_with(&place) || url.starts_with("data:"), "{page} asked for {url}");
+                let wide = browser.script("return document.documentElement.scrollWidth").as_u64();
+                if wide > Some(width.into()) {
+                    faults.push(format!("{page} is {wide:?} wide at {width}"));
                 }
+                let found = browser.violations().into_iter().chain(browser.console());
+                faults.extend(found.map(|fault| format!("{page}, {scheme}, {width}: {fault}")));
+                let foreign = browser.requests().into_iter();
+                let foreign = foreign.filter(|url| !url.starts_with(&place) && !url.starts_with("data:"));
+                faults.extend(foreign.map(|url| format!("{page} asked for {url}")));
             }
         }
     }
+    assert!(faults.is_empty(), "{faults:#?}");
     // Without scripts nothing is missing: no page but that of a running session has one.
-    for page in PAGES {
+    for page in every_page() {
         browser.go(&format!("{place}{page}"));
         assert_eq!(browser.script("return document.scripts.length"), 0, "{page}");
     }
@@ -66,11 +94,10 @@ fn every_page_is_for_everybody() {
 
 #[test]
 fn a_keyboard_reaches_everything_and_shows_where_it_is() {
-    let mut site = Site::new(&setup());
-    site.start();
+    let (site, _) = full();
     let browser = Driven::start();
     let place = enter(&browser, &site);
-    for page in PAGES {
+    for page in every_page() {
         browser.go(&format!("{place}{page}"));
         let all = "a[href], button, input:not([type=hidden]), select, summary";
         let controls = browser.script(&format!("return document.querySelectorAll('{all}').length")).as_u64().unwrap();
@@ -104,6 +131,8 @@ fn switches_are_turned_by_clicking() {
     for (switch, on) in [("upload", false), ("upload", true), ("tunnel", false), ("tunnel", true)] {
         browser.go(&format!("{place}/switches"));
         browser.click(&format!("a[href='/switches/turn?switch={switch}&on={on}']"));
+        let question = |source: &str| on || source.contains("What stops") && source.contains("What goes on");
+        wait::until_true(LIMIT, "the question", || question(&browser.source()));
         browser.click("main button");
         let title = "return document.title + document.readyState";
         wait::until_true(LIMIT, "the answer", || browser.script(title) == "Switches - Demarccomplete");
@@ -117,7 +146,7 @@ fn switches_are_turned_by_clicking() {
             wait::until_true(LIMIT, "the tunnel to follow", || site.is_connected() == on);
         }
         // The switch that is off hides nothing of what is the owner's.
-        for page in PAGES {
+        for page in every_page() {
             browser.go(&format!("{place}{page}"));
             wait::until_true(LIMIT, &format!("{page} with {switch} {on}"), || browser.source().contains("Log out"));
         }

@@ -7,22 +7,16 @@ use std::{
 };
 
 use demarc_tests::{
-    http::{self, Answer},
-    owner::{Owner, get, link, part},
+    http::Answer,
+    pages::{PAGES, Pages, link, part},
     site::{LIMIT, Setup, Site},
     traffic::Traffic,
 };
-
-const PAGES: [&str; 6] = ["/", "/calls", "/queues", "/sent", "/switches", "/support"];
 
 fn site() -> Site {
     let mut site = Site::new(&Setup { web: "127.0.0.1:0".into(), ..Setup::default() });
     site.start();
     site
-}
-
-fn raw(owner: &Owner, request: &str) -> Option<Answer> {
-    http::send(&owner.address, request.replace("COOKIE", &owner.cookie).as_bytes()).ok()
 }
 
 fn has_security_headers(answer: &Answer) {
@@ -38,9 +32,9 @@ fn has_security_headers(answer: &Answer) {
 #[test]
 fn a_change_comes_from_our_own_page_only() {
     let site = site();
-    let owner = Owner::of(&site);
+    let owner = Pages::enter(&site);
     let before = site.read_config();
-    let (own, token) = (format!("Origin: http://{}\r\n", owner.address), owner.token());
+    let (own, token) = (owner.origin(), owner.token());
     let form = format!("token={token}&switch=upload&on=false");
     let refused = [
         (String::new(), form.clone()),
@@ -59,7 +53,10 @@ fn a_change_comes_from_our_own_page_only() {
             has_security_headers(&answer);
         }
     }
-    for method in ["PUT", "DELETE", "PATCH", "OPTIONS"] {
+    // Without the browser's secret the right token is worth nothing, and a link that somebody else made changes nothing.
+    assert_eq!(Pages::at(&owner.address).ask("POST", "/switches", &own, &form).status, 401);
+    assert_eq!(owner.get("/switches/turn?switch=upload&on=false").status, 200);
+    for method in ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"] {
         assert!((400..500).contains(&owner.ask(method, "/switches", &own, &form).status), "{method}");
     }
     assert_eq!(site.read_config(), before);
@@ -67,16 +64,19 @@ fn a_change_comes_from_our_own_page_only() {
     // What was refused before is done for the owner's own form.
     assert_eq!(owner.post("/switches", "switch=upload&on=false").status, 303);
     assert!(site.read_config().contains("upload = false"));
+    let nonsense = owner.post("/switches", "switch=everything&on=true");
+    assert!(matches!(nonsense.status, 400 | 422), "{nonsense:?}");
 }
 
 #[test]
 fn other_names_and_other_paths_lead_nowhere() {
     let site = site();
-    let owner = Owner::of(&site);
+    let owner = Pages::enter(&site);
     let port = owner.address.rsplit_once(':').unwrap().1.to_owned();
     let ask = |target: &str, hosts: &[&str]| {
         let hosts: String = hosts.iter().map(|host| format!("Host: {host}\r\n")).collect();
-        raw(&owner, &format!("GET {target} HTTP/1.1\r\n{hosts}Cookie: COOKIE\r\nConnection: close\r\n\r\n"))
+        let cookie = owner.cookie.as_ref().unwrap();
+        owner.send(&format!("GET {target} HTTP/1.1\r\n{hosts}Cookie: {cookie}\r\nConnection: close\r\n\r\n")).ok()
     };
     let own = owner.address.as_str();
     let evil = format!("evil.example:{port}");
@@ -88,6 +88,9 @@ fn other_names_and_other_paths_lead_nowhere() {
         if answer.status == 421 {
             has_security_headers(&answer);
         }
+    }
+    for target in ["/assets/style.css", "/metrics"] {
+        assert_eq!(ask(target, &[&evil]).unwrap().status, 421, "{target}");
     }
     // The target itself may name a host, too.
     let absolute = ask(&format!("http://{evil}/calls"), &[own]).unwrap();
@@ -110,7 +113,7 @@ fn other_names_and_other_paths_lead_nowhere() {
     ] {
         let Some(answer) = ask(path, &[own]) else { continue };
         assert!((400..500).contains(&answer.status), "{path}: {}", answer.status);
-        assert!(!answer.text().contains("state_dir"), "{path}");
+        assert!(!answer.body.contains("state_dir"), "{path}");
         has_security_headers(&answer);
     }
     for path in ["/calls?from=x&to=y", "/sent?before=x", "/calls.csv?by=%00", "/switches/turn?switch=nonsense&on=true"]
@@ -130,30 +133,34 @@ fn other_names_and_other_paths_lead_nowhere() {
 fn a_login_is_neither_guessed_nor_planted() {
     let site = site();
     let (address, path) = part(&link(&site));
+    let stranger = Pages::at(&address);
     for number in 0..1000 {
-        let guess = http::send(&address, get(&address, &format!("/enter?key={number}"), "").as_bytes()).unwrap();
-        assert!(guess.status == 403 && guess.header("set-cookie").is_none(), "{guess:?}");
+        let guess = stranger.get(&format!("/enter?key={number:043}"));
+        assert!(guess.status == 403 && guess.cookie().is_none(), "{guess:?}");
     }
-    for strange in ["/", "/calls", "/calls.csv", "/queues.json", "/sent/1/bytes", "/support"] {
+    for strange in PAGES.into_iter().chain(["/calls.csv", "/calls/waits.csv", "/queues.json", "/sent/1/bytes"]) {
         for cookie in ["", "Cookie: demarc=\r\n", "Cookie: demarc=forged\r\n", "Cookie: demarc=%00; demarc=x\r\n"] {
-            let answer = http::send(&address, get(&address, strange, cookie).as_bytes()).unwrap();
+            let answer = stranger.ask("GET", strange, cookie, "");
             assert_eq!(answer.status, 401, "{strange} {cookie}");
+            assert!(answer.body.contains("demarc web") && !answer.body.contains("<nav"), "{}", answer.body);
             has_security_headers(&answer);
         }
     }
     // Somebody else's cookie is not adopted by the login: it gets a fresh one.
-    let planted = "Cookie: demarc=planted\r\n";
-    let entered = http::send(&address, get(&address, &path, planted).as_bytes()).unwrap();
-    let cookie = entered.header("set-cookie").unwrap().to_owned();
-    assert!(entered.status == 303 && !cookie.contains("planted"), "{cookie}");
+    let planted = Pages { cookie: Some("demarc=planted".to_owned()), ..stranger.clone() };
+    let entered = planted.get(&path);
+    let set = entered.header("set-cookie").unwrap();
+    assert!(entered.status == 303 && entered.header("location") == Some("/") && !set.contains("planted"), "{set}");
     for attribute in ["HttpOnly", "SameSite=Strict", "Path=/"] {
-        assert!(cookie.contains(attribute), "{cookie}");
+        assert!(set.contains(attribute), "{set}");
     }
-    assert_eq!(http::send(&address, get(&address, "/", planted).as_bytes()).unwrap().status, 401);
-    let again = http::send(&address, get(&address, &path, "").as_bytes()).unwrap();
-    assert!(again.status == 403 && again.header("set-cookie").is_none());
-    let owner = Owner { address, cookie: cookie.split(';').next().unwrap().to_owned() };
-    assert_eq!(owner.get("/").status, 200);
+    assert_eq!(planted.get("/").status, 401);
+    let again = stranger.get(&path);
+    assert!(again.status == 403 && again.cookie().is_none(), "a link lets in once");
+    let owner = Pages { cookie: entered.cookie(), ..stranger };
+    for page in PAGES {
+        assert_eq!(owner.get(page).status, 200, "{page}");
+    }
     assert_eq!(owner.post("/leave", "").status, 303);
     assert_eq!(owner.get("/").status, 401);
 }
@@ -162,29 +169,32 @@ fn a_login_is_neither_guessed_nor_planted() {
 fn a_link_is_not_used_up_by_a_look_at_its_head() {
     let site = site();
     let (address, path) = part(&link(&site));
-    let head = format!("HEAD {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    let looked = http::send(&address, head.as_bytes()).unwrap();
-    assert!(looked.header("set-cookie").is_none(), "{looked:?}");
+    let browser = Pages::at(&address);
+    assert!(browser.ask("HEAD", &path, "", "").cookie().is_none());
     for lines in ["Sec-Purpose: prefetch\r\n", "Purpose: prefetch\r\n", "Sec-Purpose: prefetch;prerender\r\n"] {
-        let looked = http::send(&address, get(&address, &path, lines).as_bytes()).unwrap();
-        assert!(looked.header("set-cookie").is_none(), "{looked:?}");
+        let looked = browser.ask("GET", &path, lines, "");
+        assert!(looked.cookie().is_none(), "{looked:?}");
     }
-    assert_eq!(http::send(&address, get(&address, &path, "").as_bytes()).unwrap().status, 303);
+    assert_eq!(browser.get(&path).status, 303);
 }
 
 #[test]
 fn names_from_call_records_stay_names() {
+    const TRUNK: &str = "<b>provider";
     const NASTY: &str = "<script>alert(1)</script>\"'&x";
-    let site = site();
+    let mut site = Site::new(&Setup { web: "127.0.0.1:0".into(), ..Setup::default() });
+    site.write_config(&site.read_config().replace("trunks = [", &format!("trunks = [{TRUNK:?}, ")));
+    site.start();
     let mut traffic = Traffic::new(5);
     traffic.feed(&site, 5);
     let end = demarc_tests::wait::now();
     let wall = jiff::Timestamp::from_second(end as i64).unwrap().strftime("%Y-%m-%d %H:%M:%S").to_string();
     for (number, name) in [NASTY, "=cmd|' /C calc'!A0", "@SUM(1)", "+1", "-1"].iter().enumerate() {
         let name = name.replace('"', "\"\"");
+        let trunk = if number == 0 { TRUNK } else { "provider1" };
         site.feed(
             format!(
-                "\"\",\"447700900001\",\"{name}\",\"from-trunk\",\"\"\"A\"\" <447700900001>\",\"PJSIP/provider1-000000{number}a\",\
+                "\"\",\"447700900001\",\"{name}\",\"from-trunk\",\"\"\"A\"\" <447700900001>\",\"PJSIP/{trunk}-000000{number}a\",\
                  \"PJSIP/{name}-000000{number}b\",\"Dial\",\"x\",\"{wall}\",\"{wall}\",\"{wall}\",0,0,\"ANSWERED\",\
                  \"DOCUMENTATION\",\"{end}.9{number}\",\"\",\"\",\"{end}.9{number}\",{number}\n"
             )
@@ -192,16 +202,18 @@ fn names_from_call_records_stay_names() {
         );
     }
     site.wait_for_calls(traffic.oracle.calls() + 5, "extension", LIMIT);
-    let owner = Owner::of(&site);
-    let calls = owner.get("/calls").text();
-    assert!(calls.contains("&lt;script&gt;alert"), "the name is on the page: {calls}");
-    for path in PAGES {
-        let page = owner.get(path).text().to_ascii_lowercase();
-        assert!(!page.contains("<script>alert") && !page.contains("onerror="), "{path}");
+    let owner = Pages::enter(&site);
+    let calls = owner.get("/calls").body;
+    for name in ["&lt;script&gt;alert", "&lt;b&gt;provider"] {
+        assert!(calls.contains(name), "{name} is on the page: {calls}");
     }
-    let asked = owner.get("/calls?from=%22%3E%3Cscript%3Ealert(1)%3C/script%3E&to=x").text();
+    for path in PAGES {
+        let page = owner.get(path).body.to_ascii_lowercase();
+        assert!(!page.contains("<script>alert") && !page.contains("<b>provider"), "{path}");
+    }
+    let asked = owner.get("/calls?from=%22%3E%3Cscript%3Ealert(1)%3C/script%3E&to=x").body;
     assert!(!asked.contains("<script>"), "{asked}");
-    let export = owner.get("/calls.csv?by=extension,direction,outcome").text();
+    let export = owner.get("/calls.csv?by=extension,direction,outcome").body;
     let formula = |line: &str| line.trim_start_matches('"').starts_with(['=', '@', '+', '-', '\t']);
     assert!(export.contains("calc") && !export.lines().any(formula), "{export}");
 }
@@ -209,18 +221,17 @@ fn names_from_call_records_stay_names() {
 #[test]
 fn large_and_slow_requests_disturb_nobody() {
     let site = site();
-    let owner = Owner::of(&site);
+    let owner = Pages::enter(&site);
     let long = "x".repeat(100_000);
     for request in [
-        get(&owner.address, &format!("/calls?from={long}"), "Cookie: COOKIE\r\n"),
-        get(&owner.address, "/", &format!("Cookie: COOKIE\r\nX-Long: {long}\r\n")),
-        get(&owner.address, "/", &"A: b\r\n".repeat(1000)),
+        owner.request("GET", &format!("/calls?from={long}"), "", ""),
+        owner.request("GET", "/", &format!("X-Long: {long}\r\n"), ""),
+        owner.request("GET", "/", &"A: b\r\n".repeat(1000), ""),
     ] {
         // An answer, or a connection that was cut while it was still sent.
-        assert!(raw(&owner, &request).is_none_or(|answer| (400..500).contains(&answer.status)));
+        assert!(owner.send(&request).ok().is_none_or(|answer| (400..500).contains(&answer.status)));
     }
-    let origin = format!("Origin: http://{}\r\n", owner.address);
-    let answer = owner.ask("POST", "/switches", &origin, &format!("token={}&switch={long}", owner.token()));
+    let answer = owner.ask("POST", "/switches", &owner.origin(), &format!("token={}&switch={long}", owner.token()));
     assert_eq!(answer.status, 413);
     has_security_headers(&answer);
     // Thirty that say little, thirty that do not read what they asked for.
@@ -229,7 +240,7 @@ fn large_and_slow_requests_disturb_nobody() {
     for stream in &mut slow {
         stream.write_all(b"G").unwrap();
     }
-    let one = format!("GET /calls HTTP/1.1\r\nHost: {}\r\nCookie: {}\r\n\r\n", owner.address, owner.cookie);
+    let one = owner.request("GET", "/calls", "", "").replace("Connection: close\r\n", "");
     for stream in &mut stalled {
         let _ = stream.write_all(one.repeat(50).as_bytes());
     }
@@ -244,6 +255,6 @@ fn large_and_slow_requests_disturb_nobody() {
     assert!(slow[0].read_to_end(&mut rest).is_ok(), "the connection was ended");
     drop((more, stalled, slow));
     demarc_tests::wait::until_true(LIMIT, "a place", || {
-        http::send(&owner.address, get(&owner.address, "/", "").as_bytes()).is_ok_and(|answer| answer.status == 401)
+        owner.send(&owner.request("GET", "/", "", "")).is_ok_and(|answer| answer.status == 200)
     });
 }

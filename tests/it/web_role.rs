@@ -4,8 +4,7 @@ use std::{fs, process::Command};
 
 use demarc_tests::{
     driven::Driven,
-    http,
-    owner::{Owner, get, link},
+    pages::{Pages, link, part},
     process,
     site::{LIMIT, Setup, Site},
     traffic::Traffic,
@@ -22,15 +21,14 @@ fn it_starts_for_the_first_browser_and_again_after_it_was_killed() {
     site.start();
     let url = link(&site);
     assert!(site.role("web").is_none(), "nobody looks");
-    let (address, path) = demarc_tests::owner::part(&url);
-    assert_eq!(http::send(&address, get(&address, &path, "").as_bytes()).unwrap().status, 303);
-    let owner = Owner::of(&site);
+    let (address, path) = part(&url);
+    assert_eq!(Pages::at(&address).get(&path).status, 303);
+    let owner = Pages::enter(&site);
     let (role, collector) = (site.role("web").unwrap(), site.role("collector").unwrap());
     process::signal(role, libc::SIGKILL);
     wait::until_true(LIMIT, "the role to be gone", || site.role("web") != Some(role));
     wait::until_true(LIMIT, "another role to answer", || {
-        let request = get(&owner.address, "/calls", &format!("Cookie: {}\r\n", owner.cookie));
-        http::send(&owner.address, request.as_bytes()).is_ok_and(|answer| answer.status == 200)
+        owner.send(&owner.request("GET", "/calls", "", "")).is_ok_and(|answer| answer.status == 200)
     });
     assert_eq!(site.role("collector"), Some(collector), "counting was not disturbed");
 }
@@ -40,16 +38,16 @@ fn it_reads_on_while_calls_come_and_after_the_store_began_anew() {
     let mut site = Site::new(&setup());
     site.start();
     let mut traffic = Traffic::new(3);
-    let owner = Owner::of(&site);
+    let owner = Pages::enter(&site);
     for _ in 0..10 {
         traffic.feed(&site, 30);
-        let page = owner.get("/calls").text();
+        let page = owner.get("/calls").body;
         assert!(!page.contains("cannot be read"), "{page}");
     }
     site.wait_for_calls(traffic.oracle.calls(), "direction", LIMIT);
-    let shows = |owner: &Owner, calls: u64| {
+    let shows = |owner: &Pages, calls: u64| {
         let page = owner.get("/calls.json?by=direction");
-        page.status == 200 && serde_json::from_slice::<serde_json::Value>(&page.body).unwrap()["calls"] == calls
+        page.status == 200 && serde_json::from_str::<serde_json::Value>(&page.body).unwrap()["calls"] == calls
     };
     assert!(shows(&owner, traffic.oracle.calls()));
     // The collector ends, finds its store damaged, sets it aside and begins another, while the role stays.
@@ -67,22 +65,11 @@ fn it_reads_on_while_calls_come_and_after_the_store_began_anew() {
     let mut later = Traffic::new(4);
     later.feed(&site, 10);
     wait::until_true(LIMIT, "the pages to show the new store", || {
-        let request = get(&owner.address, "/calls.json?by=direction", &format!("Cookie: {}\r\n", owner.cookie));
-        let Ok(answer) = http::send(&owner.address, request.as_bytes()) else { return false };
+        let Ok(answer) = owner.send(&owner.request("GET", "/calls.json?by=direction", "", "")) else { return false };
         answer.status == 200
-            && serde_json::from_slice::<serde_json::Value>(&answer.body)
+            && serde_json::from_str::<serde_json::Value>(&answer.body)
                 .is_ok_and(|report| report["calls"].as_u64() >= Some(later.oracle.calls()))
     });
-}
-
-#[test]
-fn the_network_needs_a_certificate_and_a_password() {
-    let site = Site::new(&Setup { web: "0.0.0.0:0".into(), ..setup() });
-    let refused = site.run(&["status"]);
-    assert_ne!(refused.code, Some(0), "{refused:?}");
-    let line = site.read_config().lines().position(|line| line == "[web]").unwrap();
-    let named = |line: usize| refused.stderr.contains(&format!("demarc.toml:{line}"));
-    assert!(named(line + 1) || named(line + 2), "{}", refused.stderr);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A browser that a test drives: Debian's Chromium by its own driver, over WebDriver on loopback.
+//! A real browser that a test drives: Debian's Chromium by its own driver, over WebDriver on loopback.
 
 use std::{
     path::{Path, PathBuf},
@@ -114,6 +114,11 @@ impl Driven {
         self.develop("Emulation.setEmulatedMedia", &json!({"features": features}));
     }
 
+    /// Shows pages without scroll bars from now on.
+    pub fn hide_scrollbars(&self) {
+        self.develop("Emulation.setScrollbarsHidden", &json!({"hidden": true}));
+    }
+
     /// What the console said since this was asked last.
     pub fn console(&self) -> Vec<String> {
         let lines = self.ask("se/log", &json!({"type": "browser"}));
@@ -143,6 +148,15 @@ impl Driven {
         data_encoding::BASE64.decode(text.as_str().unwrap().as_bytes()).unwrap()
     }
 
+    /// On how many sheets the page is printed.
+    pub fn sheets(&self) -> usize {
+        let wish = json!({"printBackground": true, "preferCSSPageSize": true, "displayHeaderFooter": false});
+        let printed = self.develop("Page.printToPDF", &wish);
+        let bytes = data_encoding::BASE64.decode(printed["data"].as_str().unwrap().as_bytes()).unwrap();
+        let mark = b"/Type /Page\n";
+        bytes.windows(mark.len()).filter(|bytes| bytes == mark).count()
+    }
+
     /// What axe-core finds wrong with the page.
     pub fn violations(&self) -> Vec<String> {
         static PROGRAM: LazyLock<String> = LazyLock::new(|| std::fs::read_to_string(fetched("axe", "fetch")).unwrap());
@@ -159,8 +173,8 @@ impl Driven {
         found[ELEMENT].as_str().unwrap().to_owned()
     }
 
-    fn develop(&self, command: &str, parameters: &Value) {
-        self.ask("goog/cdp/execute", &json!({"cmd": command, "params": parameters}));
+    fn develop(&self, command: &str, parameters: &Value) -> Value {
+        self.ask("goog/cdp/execute", &json!({"cmd": command, "params": parameters}))
     }
 
     fn path(&self, rest: &str) -> String {
@@ -179,8 +193,8 @@ impl Driven {
             body.len()
         );
         let answer = http::send(&self.address, request.as_bytes()).unwrap();
-        let text = answer.text();
-        let value: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        let text = &answer.body;
+        let value: Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
         assert_eq!(answer.status, 200, "{method} {path}: {text}");
         value["value"].clone()
     }

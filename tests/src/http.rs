@@ -16,8 +16,8 @@ pub struct Answer {
     pub status: u16,
     /// The header lines, with names in small letters.
     pub headers: Vec<(String, String)>,
-    /// The body.
-    pub body: Vec<u8>,
+    /// The body as text.
+    pub body: String,
 }
 
 impl Answer {
@@ -26,9 +26,9 @@ impl Answer {
         self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    /// The body as text.
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
+    /// The cookie that it sets, as a browser sends it back.
+    pub fn cookie(&self) -> Option<String> {
+        Some(self.header("set-cookie")?.split(';').next()?.to_owned())
     }
 }
 
@@ -61,11 +61,12 @@ pub fn receive(stream: &mut impl Read, is_bare: bool) -> io::Result<Answer> {
     let status = status.ok_or(io::ErrorKind::InvalidData)?;
     let headers = lines.filter_map(|line| line.split_once(':'));
     let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect();
-    let mut answer = Answer { status, headers, body: Vec::new() };
+    let mut answer = Answer { status, headers, body: String::new() };
     let length = answer.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
     if !is_bare {
-        answer.body = vec![0; length];
-        stream.read_exact(&mut answer.body)?;
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body)?;
+        answer.body = String::from_utf8_lossy(&body).into_owned();
     }
     Ok(answer)
 }

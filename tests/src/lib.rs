@@ -3,9 +3,9 @@
 // A panic is how a test fails: the message and the line are what its reader needs.
 #![allow(clippy::unwrap_used)]
 
+pub mod appliance;
 pub mod asterisk;
 pub mod authority;
-pub mod browser;
 pub mod cdr;
 pub mod cgroup;
 pub mod clock;
@@ -22,13 +22,14 @@ pub mod lab;
 pub mod machine;
 pub mod mariadb;
 pub mod oracle;
-pub mod owner;
+pub mod packed;
 pub mod page;
 pub mod pages;
 pub mod postgres;
 pub mod process;
 pub mod programs;
 pub mod relay;
+pub mod repository;
 pub mod site;
 pub mod terminal;
 pub mod traces;

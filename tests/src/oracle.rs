@@ -125,6 +125,21 @@ impl Oracle {
         self.calls.iter().map(|(name, legs)| self.judge(name, legs)).collect()
     }
 
+    /// Calls from outside by groups of waiting times, as `report --waits --json` should print them.
+    pub fn waits(&self) -> serde_json::Value {
+        const BOUNDS: [i64; 7] = [0, 5, 10, 20, 30, 60, 120];
+        let calls: Vec<Call> = self.each().into_iter().filter(|call| call.direction == "inbound").collect();
+        let groups = BOUNDS.iter().enumerate().map(|(place, from)| {
+            let to = BOUNDS.get(place + 1);
+            let of = |answered: bool| {
+                let inside = |wait: i64| wait >= *from && to.is_none_or(|to| wait < *to);
+                calls.iter().filter(|call| inside(call.wait) && (call.outcome == "answered") == answered).count()
+            };
+            serde_json::json!({"from_seconds": from, "to_seconds": to, "answered": of(true), "unanswered": of(false)})
+        });
+        groups.collect()
+    }
+
     /// Insists that a report counts exactly the calls read so far, in every table.
     pub fn assert_reported(&self, report: &Report) {
         let calls = self.each();

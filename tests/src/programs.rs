@@ -17,6 +17,11 @@ pub fn hub() -> &'static Path {
     PATH.get_or_init(|| find("demarc-hub"))
 }
 
+/// The generator of call records, `cdrgen`.
+pub fn cdrgen() -> PathBuf {
+    find("cdrgen")
+}
+
 /// The directory of the build, where caches of the tests may lie too.
 pub fn target_dir() -> PathBuf {
     profile_dir().parent().unwrap().to_owned()
@@ -32,8 +37,9 @@ fn find(name: &str) -> PathBuf {
     path
 }
 
-/// A test binary lies in `target/<profile>/deps`.
+/// A test binary lies in `target/<profile>/deps`, other programs above.
 fn profile_dir() -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    test.parent().and_then(Path::parent).unwrap().to_owned()
+    let place = test.parent().unwrap();
+    if place.ends_with("deps") { place.parent().unwrap().to_owned() } else { place.to_owned() }
 }

@@ -9,6 +9,8 @@ const HEIGHT: f64 = 220.0;
 const LEFT: f64 = 44.0;
 const BOTTOM: f64 = 24.0;
 const TOP: f64 = 8.0;
+/// A bar that is wider looks like a wall.
+const WIDEST: f64 = 72.0;
 /// Labels below the bars, at most.
 const MOST_LABELS: usize = 16;
 
@@ -41,7 +43,7 @@ impl Bars<'_> {
         let top = steps.last().copied().unwrap_or(1).max(1) as f64;
         let down = |value: f64| TOP + (HEIGHT - TOP - BOTTOM) * (1.0 - value / top);
         let pitch = (WIDTH - LEFT) / self.places.len().max(1) as f64;
-        let bar = (pitch * 0.78).max(1.0);
+        let bar = (pitch * 0.78).clamp(1.0, WIDEST);
         let every = self.places.len().div_ceil(MOST_LABELS).max(1);
         html! {
             svg.chart role="img" aria-label=(self.label) viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } {

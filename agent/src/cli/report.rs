@@ -21,6 +21,7 @@ use crate::{
     settings::Settings,
     state::StateDir,
     store::Store,
+    wait_report::WaitReport,
 };
 
 /// Prints how many calls there were, how long people talked and how long callers waited.
@@ -41,6 +42,9 @@ pub struct ReportArgs {
     /// Prints what happened in the queues instead, by the queue log: --from and --to are when callers came in.
     #[arg(long, conflicts_with_all = ["by", "csv"])]
     queues: bool,
+    /// Prints how long callers from outside waited instead: calls by groups of waiting times.
+    #[arg(long, conflicts_with_all = ["by", "queues", "missed"])]
+    waits: bool,
     /// Lists the callers instead who reached no person and were not called back: --from and --to are when they called.
     #[arg(long, conflicts_with_all = ["by", "queues"])]
     missed: bool,
@@ -51,7 +55,7 @@ pub struct ReportArgs {
     #[arg(long, requires = "missed")]
     whole_numbers: bool,
     /// Writes a report for paper into this file instead: whole days of the wall clock, by default the last week that is over.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["by", "csv", "json", "queues", "missed"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["by", "csv", "json", "queues", "missed", "waits"])]
     html: Option<PathBuf>,
     /// Prints JSON for scripts.
     #[arg(long, conflicts_with = "csv")]
@@ -82,6 +86,8 @@ pub fn run(args: &ReportArgs, settings: &Settings) -> anyhow::Result<()> {
     let store = Store::open_existing(&StateDir::new(&settings.state_dir))?;
     let text = if args.queues {
         queues(args, query, store.as_ref())?
+    } else if args.waits {
+        waits(args, query, store.as_ref())?
     } else if args.missed {
         missed(args, query, store.as_ref())?
     } else {
@@ -145,6 +151,21 @@ fn queues(args: &ReportArgs, query: Query, store: Option<&Store>) -> anyhow::Res
         None => QueueReport::empty(from, to, zone),
     };
     Ok(if args.json { report.to_json() + "\n" } else { report.to_table() })
+}
+
+fn waits(args: &ReportArgs, query: Query, store: Option<&Store>) -> anyhow::Result<String> {
+    let Query { from, to, zone, .. } = query;
+    let report = match store {
+        Some(store) => store.wait_report(from, to, zone)?,
+        None => WaitReport::empty(from, to, zone),
+    };
+    Ok(if args.json {
+        report.to_json() + "\n"
+    } else if args.csv {
+        report.to_csv()
+    } else {
+        report.to_table()
+    })
 }
 
 fn missed(args: &ReportArgs, query: Query, store: Option<&Store>) -> anyhow::Result<String> {

@@ -248,6 +248,9 @@ impl Reporting {
     /// # Errors
     /// When the ledger cannot be written; it must not happen then.
     pub fn enter(&mut self, draft: Draft, now: u64) -> Result<(), LedgerError> {
+        if draft.is_told_each_time() {
+            return self.ledger.append(now, draft).map(drop);
+        }
         self.ledger.append_if_new(now, draft)
     }
 

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use demarc_proto::{HealthReport, health::PbxState};
-use jiff::tz::TimeZone;
+use jiff::{Timestamp, tz::TimeZone};
 
 use crate::{
+    figures::NightAbroad,
     health::{
         Alert, HealthStatus, Sample,
         alerts::{Surroundings, Watchman},
@@ -23,6 +24,8 @@ use crate::{
 const EVERY: u64 = 60;
 /// How often it is looked at how fast file systems fill, and when there always are calls.
 const LEARN_EVERY: u64 = 3600;
+/// How often the calls abroad of a night are looked at: a phone system that is misused costs money by the minute.
+const ABROAD_EVERY: u64 = 300;
 /// Over so many seconds file systems are watched for how fast they fill, and at least over so many.
 const TREND: u64 = 7 * 86_400;
 const SHORTEST_TREND: u64 = 86_400;
@@ -38,6 +41,8 @@ pub struct Vitals {
     /// The oldest figures of the last week.
     trend: Option<HealthPoint>,
     learned: Option<u64>,
+    /// Calls abroad in an unusual night, and when that was looked at.
+    abroad: (Option<u64>, Option<u32>),
     newest: Option<Sample>,
     /// The hub's clock less ours, as the link said last.
     pub clock_offset: Option<i64>,
@@ -63,6 +68,7 @@ impl Vitals {
             business: Business::learned(&[]),
             trend: None,
             learned: None,
+            abroad: (None, None),
             newest: None,
             clock_offset: None,
             hub_listens: false,
@@ -97,12 +103,19 @@ impl Vitals {
         } else {
             Ok(())
         };
+        let looked = if self.abroad.0.is_none_or(|at| at > now || now - at >= ABROAD_EVERY) {
+            self.abroad.0 = Some(now);
+            self.look_abroad(store, now)
+        } else {
+            Ok(())
+        };
         let mut sample = self.gauge.measure(now);
         self.complete(&mut sample, status);
         let newest_record = newest_record(status);
         sample.quiet_seconds = newest_record.map(|newest| now.saturating_sub(newest));
         let surroundings = Surroundings {
             missed_seconds: newest_record.map_or(0, |newest| self.business.between(newest, now)),
+            calls_abroad: self.abroad.1,
             troubled_sources: status.sources.iter().filter(|source| source.trouble.is_some()).count() as u64,
         };
         let changes = self.watchman.judge(&sample, surroundings, &self.terms);
@@ -111,7 +124,7 @@ impl Vitals {
         let kept = changes.iter().try_for_each(|alert| store.note_alert(alert));
         let noted = store.note_health(&sample);
         self.newest = Some(sample);
-        learned.and(kept).and(noted)
+        learned.and(looked).and(kept).and(noted)
     }
 
     /// What the vendor is to learn now: nothing while the owner lets nothing leave, or while nobody would hear it.
@@ -138,6 +151,13 @@ impl Vitals {
             said => Business::Said(said.to_vec(), TimeZone::system()),
         };
         self.trend = store.health(now.saturating_sub(TREND), now, 900)?.into_iter().next();
+        Ok(())
+    }
+
+    fn look_abroad(&mut self, store: &Store, now: u64) -> Result<(), StoreError> {
+        let moment = Timestamp::from_second(i64::try_from(now).unwrap_or(i64::MAX)).unwrap_or(Timestamp::MAX);
+        let night = NightAbroad::read(store, moment, &TimeZone::system())?;
+        self.abroad.1 = night.filter(NightAbroad::is_unusual).map(|night| night.calls);
         Ok(())
     }
 

@@ -3,6 +3,9 @@
 use super::Share;
 use crate::chart::grouped;
 
+/// The days of the week, from Monday on.
+pub(crate) const WEEKDAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+
 /// A share in percent, with the number that it rests on.
 pub(crate) fn percent(share: Share) -> String {
     match share.value() {

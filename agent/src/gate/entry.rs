@@ -77,8 +77,14 @@ impl Draft {
         let about = match kind {
             RecordKind::Hello => About::Hello {},
             RecordKind::Renew => About::Renew {},
+            RecordKind::Fetch => About::Fetch {},
         };
         Self { about, bytes: payload.to_owned() }
+    }
+
+    /// Whether each of its kind is entered, even with the same bytes as the one before.
+    pub(crate) fn is_told_each_time(&self) -> bool {
+        self.about == About::Fetch {}
     }
 
     /// What happened, or is about to happen, about support; `payload` is the exact payload of the frame that leaves, if one
@@ -181,6 +187,8 @@ pub enum About {
         /// When it was measured: seconds since 1970 in UTC.
         at: u64,
     },
+    /// A request of this machine's package manager for a file of the vendor's repository.
+    Fetch {},
 }
 
 impl About {
@@ -200,6 +208,7 @@ impl About {
             Self::SessionBegan { .. } => Kind::SessionBegan,
             Self::Session { .. } => Kind::Session,
             Self::Health { .. } => Kind::Health,
+            Self::Fetch {} => Kind::Fetch,
         }
     }
 
@@ -245,11 +254,13 @@ pub enum Kind {
     Session,
     /// A report of the machine's health left, or was about to.
     Health,
+    /// A request of this machine's package manager for a file of the vendor's repository.
+    Fetch,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Report,
         Self::Receipt,
         Self::Refused,
@@ -263,6 +274,7 @@ impl Kind {
         Self::SessionBegan,
         Self::Session,
         Self::Health,
+        Self::Fetch,
     ];
 
     /// The word on the line.
@@ -281,6 +293,7 @@ impl Kind {
             Self::SessionBegan => "session_began",
             Self::Session => "session",
             Self::Health => "health",
+            Self::Fetch => "fetch",
         }
     }
 }
@@ -290,6 +303,7 @@ impl From<RecordKind> for Kind {
         match kind {
             RecordKind::Hello => Self::Hello,
             RecordKind::Renew => Self::Renew,
+            RecordKind::Fetch => Self::Fetch,
         }
     }
 }
@@ -490,6 +504,7 @@ mod tests {
             Draft::support(About::SessionBegan { session }, "{}"),
             Draft::support(About::Session { session, end: End::Closed, head: LineHash::GENESIS }, "{}"),
             Draft { about: About::Health { at: 60 }, bytes: "{}".into() },
+            Draft::message(RecordKind::Fetch, "GET /updates/x HTTP/1.1\r\n\r\n"),
         ];
         for (draft, kind) in drafts.into_iter().zip(Kind::ALL) {
             let (entry, line) = Entry::seal(draft, 3, 0, LineHash::GENESIS);

@@ -20,7 +20,7 @@ impl About {
             About::Refused { report, reason } => {
                 format!("{} because of {}", short(report), serde_json::json!(reason).as_str().unwrap_or_default())
             }
-            About::Hello {} | About::Renew {} => String::new(),
+            About::Hello {} | About::Renew {} | About::Fetch {} => String::new(),
             About::Enroll { site } => site.to_string(),
             About::Consent { switch, from, to, by } => {
                 let switch = match switch {

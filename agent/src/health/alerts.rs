@@ -19,7 +19,7 @@ pub struct Alert {
     /// Until when, if it is over.
     pub until: Option<u64>,
     /// How bad it was when it was raised: percent free, days left, registrations lost, minutes of silence, seconds off,
-    /// sources in trouble.
+    /// sources in trouble, calls abroad.
     pub value: i64,
 }
 
@@ -30,6 +30,8 @@ pub struct Surroundings {
     pub missed_seconds: u64,
     /// Sources of call records that are in trouble.
     pub troubled_sources: u64,
+    /// Calls abroad in a night in which there are far more of them than is usual.
+    pub calls_abroad: Option<u32>,
 }
 
 /// Watches over every kind.
@@ -96,7 +98,11 @@ fn patience(kind: AlertKind, terms: &Health) -> u64 {
         AlertKind::RegistrationLost => terms.registration_lost.as_secs(),
         AlertKind::PbxSilent => terms.pbx_silent.as_secs(),
         AlertKind::SourceTrouble => terms.source_trouble.as_secs(),
-        AlertKind::DiskLow | AlertKind::DiskFilling | AlertKind::NoCalls | AlertKind::ClockOff => 0,
+        AlertKind::DiskLow
+        | AlertKind::DiskFilling
+        | AlertKind::NoCalls
+        | AlertKind::ClockOff
+        | AlertKind::NightAbroad => 0,
     }
 }
 
@@ -131,6 +137,10 @@ fn state(kind: AlertKind, sample: &Sample, surroundings: Surroundings, terms: &H
             let Some(offset) = sample.clock_offset else { return State::Between };
             let (size, limit) = (u64::from(offset.unsigned_abs()), terms.clock_off.as_secs());
             between(size > limit, size <= limit / 2, size)
+        }
+        AlertKind::NightAbroad => {
+            let calls = surroundings.calls_abroad;
+            between(calls.is_some(), calls.is_none(), calls.map_or(0, u64::from))
         }
         AlertKind::SourceTrouble => {
             let troubled = surroundings.troubled_sources;
@@ -183,7 +193,7 @@ mod tests {
     #[test]
     fn each_kind_is_raised_once_and_goes_on_after_a_restart() {
         let terms = Health::default();
-        let missed = |missed_seconds| Surroundings { missed_seconds, troubled_sources: 0 };
+        let missed = |missed_seconds| Surroundings { missed_seconds, ..Surroundings::default() };
         let offset = |minute, offset| Sample { clock_offset: Some(offset), ..at(minute) };
         let raised = Watchman::default().judge(&offset(0, -90), missed(14_400), &terms);
         assert_eq!(kinds(&raised), [(AlertKind::NoCalls, false), (AlertKind::ClockOff, false)]);

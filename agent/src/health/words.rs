@@ -40,6 +40,11 @@ pub(super) fn of(alert: &Alert) -> String {
         AlertKind::PbxSilent => format!("the phone system has not answered for {value} minutes"),
         AlertKind::NoCalls => format!("no call record for {value} minutes of business time"),
         AlertKind::ClockOff => format!("the clock is {value} s off; set it"),
+        AlertKind::NightAbroad => {
+            format!(
+                "{value} calls went abroad in one night, far more than is usual: somebody may be misusing the phone system"
+            )
+        }
         AlertKind::SourceTrouble => format!("sources of call records in trouble: {value}"),
     }
 }

@@ -1,6 +1,6 @@
 //! Support streams: the hub opens one, the supervisor decides, and then bytes pass that the link cannot read.
 
-use std::{collections::BTreeMap, future::poll_fn, io};
+use std::{collections::BTreeMap, future::poll_fn, io, os::fd::OwnedFd};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use demarc_proto::support::{GrantId, SESSION_PIECE};
@@ -78,6 +78,11 @@ impl Doors {
             // The session is over, whatever the hub still has to say.
             inward.abort();
         });
+    }
+
+    /// A connection that the supervisor hands over under that number.
+    pub(crate) fn take(&self, number: u64) -> Option<OwnedFd> {
+        self.taker.as_ref()?.take(number)
     }
 
     /// The supervisor does not let it in.

@@ -2,12 +2,13 @@
 
 use demarc_proto::ALPN_FILES;
 use http::{Request, Response};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Collected, Limited};
 use hyper::{
     body::{Body, Bytes, Incoming},
     client::conn::http1,
 };
 use hyper_util::rt::TokioIo;
+use tokio::task::JoinHandle;
 
 use super::{
     Patience,
@@ -18,7 +19,40 @@ use super::{
 };
 use crate::{ipc::LinkSettings, settings::load::Endpoint, state::StateDir};
 
-/// Asks the hub for something, over a connection that ends with the answer's body.
+/// An answer, with the connection over which its body comes. When it is dropped, the connection ends at once.
+pub(super) struct Answer {
+    pub(super) response: Response<Incoming>,
+    connection: Driving,
+}
+
+impl Answer {
+    /// The whole body, if it is no longer than that.
+    pub(super) async fn whole(self, most: usize) -> Option<Bytes> {
+        let limited = Limited::new(self.response.into_body(), most);
+        limited.collect().await.ok().map(Collected::to_bytes)
+    }
+
+    /// The body as it comes.
+    pub(super) fn into_body(self) -> impl Body<Data = Bytes, Error = hyper::Error> + Send {
+        let Self { response, connection } = self;
+        response.into_body().map_frame(move |frame| {
+            // The connection lives as long as somebody reads.
+            let _driven = &connection;
+            frame
+        })
+    }
+}
+
+/// The task that moves the bytes of a connection.
+struct Driving(JoinHandle<()>);
+
+impl Drop for Driving {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Asks the hub for something, over a connection of its own.
 ///
 /// # Errors
 /// When there is no such connection, or it breaks before the answer's head is there.
@@ -26,7 +60,7 @@ pub(super) async fn ask<B>(
     settings: &LinkSettings,
     patience: Patience,
     request: Request<B>,
-) -> Result<Response<Incoming>, LinkError>
+) -> Result<Answer, LinkError>
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -38,9 +72,12 @@ where
     let stream = tls::handshake(stream, &hub, trust, Some(&identity), ALPN_FILES, patience.handshake).await?;
     let lost = |error: hyper::Error| LinkError::Lost { detail: error.to_string() };
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
-    // It ends when the answer was read, or is dropped.
-    tokio::spawn(connection);
-    sender.send_request(request).await.map_err(lost)
+    let connection = Driving(tokio::spawn(async move {
+        // What goes wrong is heard by whoever waits for the answer.
+        let _ = connection.await;
+    }));
+    let response = sender.send_request(request).await.map_err(lost)?;
+    Ok(Answer { response, connection })
 }
 
 /// The head of a request as it leaves, byte for byte.
@@ -50,12 +87,6 @@ pub(super) fn head<B>(request: &Request<B>) -> String {
         head.push_str(&format!("{name}: {}\r\n", String::from_utf8_lossy(value.as_bytes())));
     }
     head + "\r\n"
-}
-
-/// A whole body, if it is no longer than that.
-pub(super) async fn whole(body: Incoming, most: usize) -> Option<Bytes> {
-    let limited = http_body_util::Limited::new(body, most);
-    limited.collect().await.ok().map(http_body_util::Collected::to_bytes)
 }
 
 #[cfg(test)]

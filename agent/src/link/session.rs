@@ -134,6 +134,10 @@ impl Link {
                         }
                     }
                 },
+                wish = self.updates.next_wish() => {
+                    let number = self.record(RecordKind::Fetch, wish.head().into()).await?;
+                    self.updates.being_recorded(number, wish);
+                }
                 event = session.tunnel.next() => match event.map_err(Ended::early)? {
                     Event::Frame(payload) => {
                         let message: ToAgent =

@@ -40,12 +40,12 @@ fn report() -> QueueReport {
 fn figures_come_with_what_they_rest_on() {
     let sales = report().queues[&Queue::new("600")];
     // Answered in time of 80 answered and 16 lost, without 2 who hung up at once.
-    assert_eq!(sales.service_level(), Ratio { part: 72, n: 94 });
-    assert_eq!(sales.abandonment(), Ratio { part: 10, n: 98 });
-    assert_eq!(sales.answer_seconds(), Ratio { part: 960, n: 80 });
-    assert_eq!(sales.handle_seconds(), Ratio { part: 14_220, n: 79 });
-    assert_eq!(sales.lost_wait_seconds(), Ratio { part: 640, n: 16 });
-    assert_eq!(Ratio { part: 0, n: 0 }.value(), None);
+    assert_eq!(sales.service_level(), Share { part: 72, n: 94 });
+    assert_eq!(sales.abandonment(), Share { part: 10, n: 98 });
+    assert_eq!(sales.answer_seconds(), Share { part: 960, n: 80 });
+    assert_eq!(sales.handle_seconds(), Share { part: 14_220, n: 79 });
+    assert_eq!(sales.lost_wait_seconds(), Share { part: 640, n: 16 });
+    assert_eq!(Share { part: 0, n: 0 }.value(), None);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::{
     error::{Fault, damaged},
     files::{self, Seen},
     history::{History, Stored},
+    kinds::{self, Kinds},
     names::NameTable,
     packer::Packer,
     pending::{MAX_QUARANTINED, Open, RowCounts, is_never_reported},
@@ -16,7 +17,7 @@ use super::{
     settle::prune,
     told::Told,
 };
-use crate::call::{Call, CallKey, Figures, Place};
+use crate::call::{Call, CallKey, Figures, Place, Share};
 
 /// What a commit added to the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,7 +51,24 @@ pub(super) const FORGET_AFTER: i64 = 26 * 3600;
 /// So many cells of the rollups are changed in memory before they are written.
 const MAX_DELTAS: usize = 56_000;
 
-type Deltas = FxHashMap<Place, Figures>;
+/// What changes in the rollups.
+#[derive(Default)]
+struct Deltas {
+    cells: FxHashMap<Place, Figures>,
+    kinds: Kinds,
+}
+
+impl Deltas {
+    fn add(&mut self, share: &Share) {
+        self.cells.entry(share.place).or_default().add(&share.figures);
+        self.kinds.add(share, 1);
+    }
+
+    fn subtract(&mut self, share: &Share) {
+        self.cells.entry(share.place).or_default().subtract(&share.figures);
+        self.kinds.add(share, -1);
+    }
+}
 
 const INSERT_CALL: &str = "INSERT INTO call (key, state, status, touched, not_before) VALUES (?1, ?2, ?3, ?4, ?5)";
 
@@ -138,13 +156,12 @@ impl Work<'_> {
         let horizon = pending.newest_end.map_or(i64::MIN, |end| end.saturating_sub(FORGET_AFTER));
         for (key, open) in &pending.open {
             let Some(stored) = self.stored(key)? else {
-                let share = open.call.share();
-                deltas.entry(share.place).or_default().add(&share.figures);
+                deltas.add(&open.call.share());
                 // What is older than the newest by so much gets no more legs.
                 if open.call.end() >= horizon || !is_never_reported(open.not_before) {
                     self.insert(key, open)?;
                 }
-                if deltas.len() >= MAX_DELTAS {
+                if deltas.cells.len() >= MAX_DELTAS {
                     sum.add(&self.rollups(&mut deltas)?);
                 }
                 continue;
@@ -254,9 +271,8 @@ impl Work<'_> {
         let mut call = stored.clone();
         let repeated = call.merge(with);
         if call != stored {
-            let (before, after) = (stored.share(), call.share());
-            deltas.entry(before.place).or_default().subtract(&before.figures);
-            deltas.entry(after.place).or_default().add(&after.figures);
+            deltas.subtract(&stored.share());
+            deltas.add(&call.share());
             self.transaction
                 .prepare_cached(
                     "UPDATE call SET state = ?2, touched = max(touched, ?3), not_before = max(not_before, ?4)
@@ -284,8 +300,7 @@ impl Work<'_> {
         let mut number: i64 =
             self.transaction.query_row("SELECT singles FROM totals WHERE id = 0", [], |row| row.get(0))?;
         for (call, not_before) in &pending.singles {
-            let share = call.share();
-            deltas.entry(share.place).or_default().add(&share.figures);
+            deltas.add(&call.share());
             if first_status(call, *not_before) == Status::Never {
                 continue;
             }
@@ -304,7 +319,8 @@ impl Work<'_> {
     /// Writes what changes in the rollups, and says what it sums up to.
     fn rollups(&mut self, deltas: &mut Deltas) -> Result<Figures, Fault> {
         let mut sum = Figures::default();
-        let mut changed: Vec<_> = deltas.drain().filter(|(_, figures)| !figures.is_zero()).collect();
+        deltas.kinds.write(self.transaction)?;
+        let mut changed: Vec<_> = deltas.cells.drain().filter(|(_, figures)| !figures.is_zero()).collect();
         // In the order of the table: neighbours share pages.
         changed.sort_unstable_by_key(|(place, _)| *place);
         // Prepared once: looking a statement up by its text takes as long as running it.
@@ -340,6 +356,7 @@ impl Work<'_> {
             self.transaction
                 .prepare_cached("INSERT INTO day (day, cells) VALUES (?1, ?2)")?
                 .execute((packed.day, packed.to_bytes(&numbers?)))?;
+            kinds::write_day(self.transaction, packed.day, &packed.kinds)?;
         }
         Ok(())
     }

@@ -23,6 +23,8 @@ pub(super) struct Packed {
     pub(super) names: Vec<NameId>,
     /// The parties, which are trunk, queue and extension, and the cells.
     pub(super) rest: Vec<u8>,
+    /// The same calls by kind.
+    pub(super) kinds: Vec<u8>,
 }
 
 /// One cell as it stands in the store.
@@ -58,7 +60,7 @@ impl Packed {
 
     /// How much memory it takes, about.
     pub(super) fn size(&self) -> usize {
-        self.rest.len() + self.names.len() * size_of::<NameId>() + size_of::<Self>()
+        self.rest.len() + self.kinds.len() + self.names.len() * size_of::<NameId>() + size_of::<Self>()
     }
 }
 
@@ -130,7 +132,7 @@ pub(super) fn put(bytes: &mut Vec<u8>, mut number: u64) {
     bytes.push(number as u8);
 }
 
-fn take(bytes: &mut &[u8]) -> Result<u64, NotADay> {
+pub(super) fn take(bytes: &mut &[u8]) -> Result<u64, NotADay> {
     let mut number = 0_u64;
     for (place, &byte) in bytes.iter().enumerate().take(10) {
         number |= u64::from(byte & 0x7f) << (7 * place);

@@ -4,8 +4,11 @@ use std::hash::{Hash, Hasher};
 
 use rustc_hash::FxHashMap;
 
-use super::days::{CELLS, MAX_PARTIES, Packed, QUARTERS, day_of, put, put_cell};
-use crate::call::{Figures, NameId, Place, Share};
+use super::{
+    days::{CELLS, MAX_PARTIES, Packed, QUARTERS, day_of, put, put_cell},
+    kinds,
+};
+use crate::call::{Figures, Kind, NameId, Place, Share};
 
 /// Trunk, queue, extension.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,6 +40,7 @@ pub struct Packer {
     /// Day, place, party and serial number of each cell, so that to order numbers is to order cells.
     order: Vec<u64>,
     amounts: Vec<[u64; 4]>,
+    kinds: Vec<Kind>,
     numbers: FxHashMap<Party, u32>,
     parties: Vec<Party>,
     /// The day that counts as 0.
@@ -68,6 +72,7 @@ impl Packer {
         let party = u64::from(self.party(Party([trunk, queue, extension])));
         let order = (((day - self.first_day) as u64) << PLACE_BITS | place) << PARTY_BITS | party;
         self.order.push(order << SERIAL_BITS | self.amounts.len() as u64);
+        self.kinds.push(share.kind);
         let Figures { calls, legs, talk_seconds, wait_seconds } = share.figures;
         self.amounts.push([calls, legs, talk_seconds, wait_seconds].map(|amount| u64::try_from(amount).unwrap_or(0)));
     }
@@ -90,56 +95,60 @@ impl Packer {
         let day_of = |order: u64| order >> (64 - DAYS.trailing_zeros());
         for cells in self.order.chunk_by(|&left, &right| day_of(left) == day_of(right)) {
             let day = self.first_day + day_of(cells[0]) as i64;
-            self.packed.push(pack_day(day, cells, &self.amounts, &self.parties));
+            self.packed.push(self.pack_day(day, cells));
         }
         self.order.clear();
         self.amounts.clear();
+        self.kinds.clear();
         self.numbers.clear();
         self.parties.clear();
     }
-}
 
-/// Packs the cells of a day: each once, in order.
-fn pack_day(day: i64, cells: &[u64], amounts: &[[u64; 4]], parties: &[Party]) -> Packed {
-    let party_of = |order: u64| (order >> SERIAL_BITS) as usize % MAX_PARTIES;
-    // The parties of this day, in the order of their numbers.
-    let mut here = vec![u32::MAX; parties.len()];
-    cells.iter().for_each(|&order| here[party_of(order)] = 0);
-    let mut rest = Vec::with_capacity(cells.len() * 6 + 64);
-    let (mut names, mut name_numbers) = (vec![NameId::NONE], FxHashMap::default());
-    let count = here.iter().filter(|&&number| number == 0).count() as u64;
-    put(&mut rest, count);
-    let used = here.iter_mut().zip(parties).filter(|(number, _)| **number == 0);
-    for (number, (local, party)) in used.enumerate() {
-        *local = number as u32;
-        for &name in &party.0 {
-            let number = if name.is_some() {
-                *name_numbers.entry(name).or_insert_with(|| {
-                    names.push(name);
-                    names.len() as u64 - 1
-                })
-            } else {
-                0
-            };
-            put(&mut rest, number);
-        }
-    }
-    let mut last = 0;
-    for same in cells.chunk_by(|left, right| left >> SERIAL_BITS == right >> SERIAL_BITS) {
-        let place = (same[0] >> (SERIAL_BITS + PARTY_BITS)) % (1 << PLACE_BITS);
-        let number = place * count + u64::from(here[party_of(same[0])]);
-        let mut sum = [0_u64; 4];
-        for order in same {
-            let amounts = amounts[(order % (1 << SERIAL_BITS)) as usize];
-            for (sum, amount) in sum.iter_mut().zip(amounts) {
-                *sum = sum.saturating_add(amount);
+    /// Packs the cells of a day: each once, in order.
+    fn pack_day(&self, day: i64, cells: &[u64]) -> Packed {
+        let (amounts, parties) = (&self.amounts, &self.parties);
+        let party_of = |order: u64| (order >> SERIAL_BITS) as usize % MAX_PARTIES;
+        let place_of = |order: u64| (order >> (SERIAL_BITS + PARTY_BITS)) % (1 << PLACE_BITS);
+        let serial_of = |order: u64| (order % (1 << SERIAL_BITS)) as usize;
+        // The parties of this day, in the order of their numbers.
+        let mut here = vec![u32::MAX; parties.len()];
+        cells.iter().for_each(|&order| here[party_of(order)] = 0);
+        let mut rest = Vec::with_capacity(cells.len() * 6 + 64);
+        let (mut names, mut name_numbers) = (vec![NameId::NONE], FxHashMap::default());
+        let count = here.iter().filter(|&&number| number == 0).count() as u64;
+        put(&mut rest, count);
+        let used = here.iter_mut().zip(parties).filter(|(number, _)| **number == 0);
+        for (number, (local, party)) in used.enumerate() {
+            *local = number as u32;
+            for &name in &party.0 {
+                let number = if name.is_some() {
+                    *name_numbers.entry(name).or_insert_with(|| {
+                        names.push(name);
+                        names.len() as u64 - 1
+                    })
+                } else {
+                    0
+                };
+                put(&mut rest, number);
             }
         }
-        put_cell(&mut rest, number - last, sum);
-        last = number;
+        let mut last = 0;
+        for same in cells.chunk_by(|left, right| left >> SERIAL_BITS == right >> SERIAL_BITS) {
+            let number = place_of(same[0]) * count + u64::from(here[party_of(same[0])]);
+            let mut sum = [0_u64; 4];
+            for order in same {
+                let amounts = amounts[serial_of(*order)];
+                for (sum, amount) in sum.iter_mut().zip(amounts) {
+                    *sum = sum.saturating_add(amount);
+                }
+            }
+            put_cell(&mut rest, number - last, sum);
+            last = number;
+        }
+        rest.shrink_to_fit();
+        let kinds = kinds::pack(cells.iter().map(|&order| (place_of(order), self.kinds[serial_of(order)])));
+        Packed { day, names, rest, kinds }
     }
-    rest.shrink_to_fit();
-    Packed { day, names, rest }
 }
 
 impl Closed {
@@ -195,6 +204,7 @@ mod tests {
                 queue: NameId(names[1]),
                 extension: NameId(names[2]),
             },
+            kind: Kind::of(figures[2].unsigned_abs(), false),
             figures: Figures { calls: 1, legs: figures[0], talk_seconds: figures[1], wait_seconds: figures[2] },
         }
     }

@@ -2,6 +2,8 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::kinds;
+
 /// Marks the file as a store of this program: "DMRC".
 const APPLICATION: i64 = 0x444d_5243;
 
@@ -195,7 +197,21 @@ const STEPS: &[&str] = &[
         value INTEGER NOT NULL, UNIQUE (kind, since)
     );
 ",
+    "
+    -- Calls by waiting time, and whether they went abroad: `Kind::index`.
+    CREATE TABLE kind (
+        quarter INTEGER NOT NULL, cell INTEGER NOT NULL, kind INTEGER NOT NULL, calls INTEGER NOT NULL,
+        PRIMARY KEY (quarter, cell, kind)
+    ) WITHOUT ROWID;
+
+    -- Those of history, packed, to be added to the rows above.
+    CREATE TABLE kind_day (id INTEGER PRIMARY KEY, day INTEGER NOT NULL, kinds BLOB NOT NULL);
+    CREATE INDEX kind_day_by_day ON kind_day (day);
+",
 ];
+
+/// The version from which on calls have kinds.
+const KINDS: usize = 7;
 
 /// The version that this program writes.
 pub(super) const KNOWN: i64 = STEPS.len() as i64;
@@ -212,6 +228,9 @@ pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let found = usize::try_from(version(&transaction)?).unwrap_or(STEPS.len());
     for (number, step) in STEPS.iter().enumerate().skip(found) {
         transaction.execute_batch(step)?;
+        if number + 1 == KINDS {
+            kinds::begin(&transaction)?;
+        }
         transaction.pragma_update(None, "user_version", number as i64 + 1)?;
     }
     transaction.pragma_update(None, "application_id", APPLICATION)?;

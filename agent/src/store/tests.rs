@@ -1,6 +1,6 @@
 //! What the store promises: whole batches or nothing, every leg once, and windows that are never corrected.
 
-use std::{borrow::Cow, fs, os::unix::fs::PermissionsExt};
+use std::{borrow::Cow, collections::BTreeMap, fs, os::unix::fs::PermissionsExt};
 
 use demarc_proto::{Direction, Outcome, Window, WindowLength};
 
@@ -65,6 +65,24 @@ impl Fixture {
         rows
     }
 
+    /// Calls by quarter hour, direction and outcome, and waiting time, which must add up to the calls of the other rollups.
+    fn kinds(&self) -> Vec<(i64, Outcome, usize, i64)> {
+        let mut sums = BTreeMap::<_, i64>::new();
+        let mut kinds = BTreeMap::<_, i64>::new();
+        let mut note = |row: KindRow| {
+            *sums.entry((row.quarter, row.cell.index())).or_default() += row.calls;
+            *kinds.entry((row.quarter, row.cell.index(), row.kind.wait())).or_default() += row.calls;
+        };
+        self.store.kinds(i64::MIN, i64::MAX, &mut note).unwrap();
+        for row in self.rollups() {
+            *sums.entry((row.quarter, row.cell.index())).or_default() -= row.figures.calls;
+        }
+        assert!(sums.values().all(|rest| *rest == 0), "{sums:?}");
+        let outcome = |cell| demarc_proto::Cell::from_index(cell).unwrap().outcome;
+        let kinds = kinds.into_iter().filter(|(_, calls)| *calls != 0);
+        kinds.map(|((quarter, cell, wait), calls)| (quarter, outcome(cell), wait, calls)).collect()
+    }
+
     fn settle(&mut self, now: u64, length: &str, open_from: u64) -> u64 {
         let reporting = Reporting { length: length.parse().unwrap(), open_from };
         self.store.settle(now, Duration::from_secs(120), Some(reporting)).unwrap()
@@ -100,6 +118,53 @@ fn a_late_leg_amends_its_call() {
     assert_eq!(texts.trunk(rows[0].trunk).unwrap().expose(), "provider1");
     assert_eq!(texts.extension(rows[0].extension).unwrap().expose(), "1001");
     assert_eq!(rows[0].queue, 0);
+}
+
+#[test]
+fn a_late_leg_amends_how_long_its_caller_waited() {
+    let mut fixture = fixture();
+    let start = 1_795_309_000;
+    let mut ring = leg("1795309000.1", None, start);
+    (ring.disposition, ring.answer) = (Disposition::NoAnswer, None);
+    fixture.put(&[ring.clone(), leg("1795309000.2", Some(1), start)]);
+    let quarter = (start + 60) / 900;
+    assert_eq!(
+        fixture.kinds(),
+        [(quarter, Outcome::Answered, 2, 1), (quarter, Outcome::NoAnswer, 5, 1)],
+        "10 and 60 seconds"
+    );
+    // The same rows again change nothing, a later leg everything.
+    fixture.put(&[leg("1795309000.2", Some(1), start)]);
+    fixture.put(&[leg("1795309000.1", None, start + 15)]);
+    assert_eq!(fixture.kinds(), [(quarter, Outcome::Answered, 2, 1), (quarter, Outcome::Answered, 3, 1)]);
+    // What an import brings is packed, and adds up with the rest.
+    let mut pending = fixture.store.import(0).unwrap();
+    let mut gatherer = Gatherer::new(&fixture.rules, NOW);
+    let mut stretch = Gathered::default();
+    for (id, wait) in [("1795000000.1", 3), ("1795000000.2", 3), ("1795000000.3", 300)] {
+        let row = Leg { answer: Some(1_795_000_000 + wait), end: 1_795_000_400, ..leg(id, Some(9), 1_795_000_000) };
+        gatherer.row(crate::pbx::Row::Leg(row), &mut stretch);
+    }
+    gatherer.end(&mut stretch);
+    pending.stretch(stretch);
+    fixture.store.commit(&mut pending, NOW).unwrap();
+    let old = 1_795_000_400 / 900;
+    assert_eq!(fixture.kinds()[..2], [(old, Outcome::Answered, 0, 2), (old, Outcome::Answered, 6, 1)]);
+}
+
+#[test]
+fn a_store_of_before_knows_the_waits_of_calls_that_can_be_amended() {
+    let mut fixture = fixture();
+    let start = 1_795_309_000;
+    let mut ring = leg("1795309000.1", None, start);
+    (ring.disposition, ring.answer) = (Disposition::NoAnswer, None);
+    fixture.put(&[ring, leg("1795309000.2", None, start)]);
+    let before = fixture.kinds();
+    fixture.store.connection.execute_batch("DROP TABLE kind; DROP TABLE kind_day; PRAGMA user_version = 6;").unwrap();
+    fixture.store = Store::open(&fixture.state).unwrap();
+    assert_eq!(fixture.kinds(), before);
+    fixture.put(&[leg("1795309000.1", None, start)]);
+    assert_eq!(fixture.kinds(), [((start + 60) / 900, Outcome::Answered, 2, 2)]);
 }
 
 #[test]

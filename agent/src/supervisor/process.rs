@@ -33,7 +33,7 @@ const MOST_WAITING: usize = 1_024;
 /// How long the last messages of a dead process are waited for.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 /// What a role sees of the supervisor's environment.
-const PASSED_ON: &[&str] = &[log::VARIABLE, "RUST_BACKTRACE", "LANG", "TZ"];
+const PASSED_ON: &[&str] = &[log::VARIABLE, log::JOURNAL, "RUST_BACKTRACE", "LANG", "TZ"];
 
 /// What a role does, as the supervisor sees it.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::TcpListener,
     path::Path,
     process::ExitCode,
     sync::Arc,
@@ -21,9 +22,11 @@ use super::{
     keeper::Keeper,
     lock::{Lock, LockError},
     messenger::Messenger,
+    notify::Notifier,
     relay::Relay,
     sessions::Sessions,
     slot::Slot,
+    updates::{self, Updates},
     watch::{SETTLED, Watched, wake_on_change},
     web::{self, Listener, Web},
 };
@@ -86,6 +89,7 @@ pub fn run(config: &Path, loaded: Loaded) -> Result<ExitCode, RunError> {
     let _lock = Lock::take(&state)?;
     canary::plant(&state)?;
     let _gauges = gauge::hold();
+    let notifier = Notifier::connect();
     let config = std::path::absolute(config)?;
     let home = home(&loaded, &state);
     let cgroups = home.iter().flat_map(Home::grants).collect();
@@ -94,6 +98,7 @@ pub fn run(config: &Path, loaded: Loaded) -> Result<ExitCode, RunError> {
     let bound =
         Bound::bind(&socket).map_err(|source| RunError::Socket { path: socket.display().to_string(), source })?;
     let listener = Listener::bind(&loaded.settings.web.listen);
+    let packages = updates::bind(&loaded.settings.updates);
     let confinement = confine(&ground, &loaded, &config)?;
     for warning in load::warnings(&loaded.settings).iter().chain(&confinement.1.gaps) {
         tracing::warn!("{warning}");
@@ -103,8 +108,9 @@ pub fn run(config: &Path, loaded: Loaded) -> Result<ExitCode, RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ending = runtime.block_on(async {
         tokio::spawn(memory::stay_small());
-        let (supervisor, inbox) = supervisor(config, state, ground, confinement, loaded, home.clone(), listener);
-        main_loop(supervisor, inbox, bound).await
+        let (supervisor, inbox) =
+            supervisor(config, state, ground, confinement, loaded, home.clone(), (listener, packages));
+        main_loop(supervisor, inbox, bound, notifier).await
     })?;
     home.iter().for_each(Home::leave);
     match ending {
@@ -154,7 +160,7 @@ fn supervisor(
     (profile, confined): (Profile, Confined),
     loaded: Loaded,
     home: Result<Home, String>,
-    listener: Result<Listener, String>,
+    (listener, packages): (Result<Listener, String>, Result<TcpListener, String>),
 ) -> (Supervisor, Inbox) {
     let (to_collector, collector) = mpsc::channel(MOST_EVENTS);
     let (to_link, link) = mpsc::channel(MOST_EVENTS);
@@ -205,6 +211,7 @@ fn supervisor(
         web: Web::new(listener, to_web, to_web_findings),
         keeper: keeper_of_recordings,
         messenger: Messenger::new(to_messenger),
+        updates: Updates::new(packages),
         watched_config,
         watched_site,
         waiting: Vec::new(),
@@ -217,7 +224,12 @@ fn supervisor(
     (supervisor, inbox)
 }
 
-async fn main_loop(mut supervisor: Supervisor, mut inbox: Inbox, bound: Bound) -> io::Result<Ending> {
+async fn main_loop(
+    mut supervisor: Supervisor,
+    mut inbox: Inbox,
+    bound: Bound,
+    mut notifier: Notifier,
+) -> io::Result<Ending> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -235,6 +247,7 @@ async fn main_loop(mut supervisor: Supervisor, mut inbox: Inbox, bound: Bound) -
     let mut now = Instant::now();
     supervisor.handle(Happening::Due, now);
     loop {
+        notifier.turn(supervisor.is_ready(), supervisor.ending.is_some(), now);
         if let Some(ending) = supervisor.is_over() {
             return Ok(ending);
         }
@@ -245,6 +258,7 @@ async fn main_loop(mut supervisor: Supervisor, mut inbox: Inbox, bound: Bound) -
             Some((incarnation, event)) = inbox.sessions.recv() => Happening::Session(incarnation, event),
             Some((incarnation, event)) = inbox.web.recv() => Happening::Web(incarnation, event),
             Some(finding) = inbox.web_findings.recv() => Happening::WebFound(finding),
+            Ok(stream) = supervisor.updates.accept(), if supervisor.updates.is_bound() => Happening::Fetch(stream),
             () = web::knock(&door), if supervisor.web.is_asleep() => Happening::Knocked,
             Some((number, event)) = inbox.keeper.recv() => Happening::Keeper(number, event),
             Some((number, event)) = inbox.messenger.recv() => Happening::Messenger(number, event),

@@ -43,6 +43,7 @@ impl Supervisor {
             support: self.support_status(),
             web: self.web_status(),
             kept: self.recordings_status(now),
+            updates: self.offer(),
         }
     }
 

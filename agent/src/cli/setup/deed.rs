@@ -137,6 +137,11 @@ impl Outcome {
                 (self.site, self.hub) = (Some(site.site.to_string()), Some(site.hub));
             }
         }
+        if settings.updates.via_tunnel {
+            let what = "for updates: tell the package manager of the vendor's repository and its key, as docs/updates.md says, and \
+                        restart demarc if it runs";
+            self.to_do.push(what.to_owned());
+        }
         if self.site.is_none() && self.enrollment_error.is_none() {
             screen.say("No vendor: nothing leaves. demarc enroll TOKEN connects this site whenever you like.\n");
         }

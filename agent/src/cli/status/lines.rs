@@ -7,7 +7,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use super::{Files, Overview};
 use crate::{
     cli::recordings::table::remarks,
-    control::{RoleStatus, Status, SupportStatus},
+    control::{Offer, RoleStatus, Status, SupportStatus},
     health,
     ipc::{PbxStatus, SourceStatus},
     recordings::{TreeStatus, size},
@@ -99,6 +99,7 @@ fn daemon(screen: &mut Screen, status: &Status, overview: &Overview, clock: &Clo
         health_reports(screen, status, clock);
     }
     recordings(screen, status);
+    updates(screen, &status.updates);
     for (name, role) in [("supervisor", &status.supervisor), ("collector", &status.collector), ("link", &status.link)] {
         process(screen, name, role, overview.memory.get(name).copied());
     }
@@ -151,6 +152,13 @@ fn stats(screen: &mut Screen, status: &Status, clock: &Clock) {
     if status.upload || collected.outbox > 0 {
         screen.line("stats", text);
     }
+}
+
+/// The vendor's packages, where the owner wants them.
+fn updates(screen: &mut Screen, offer: &Offer) {
+    let Some(address) = offer.address else { return };
+    let text = format!("packages of the vendor at http://{address}/ for this machine's package manager");
+    screen.line("updates", text + &offer.why_not.as_ref().map(|why| format!("; {why}")).unwrap_or_default());
 }
 
 /// Whether the vendor learns how the machine is.

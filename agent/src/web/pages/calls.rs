@@ -1,5 +1,7 @@
 //! Calls of any period, compared with the period before, and their exports.
 
+mod waits;
+
 use std::sync::Arc;
 
 use axum::{
@@ -18,7 +20,7 @@ use super::{period, period::Asked, trouble};
 use crate::figures::words::{average, change, count, minutes, percent};
 use crate::{
     chart::{self, Bars, grouped, outcomes as series},
-    figures::{Amounts, CallFigures, Hour, Period},
+    figures::{Amounts, CallFigures, Hour, Period, Waits},
     local_report::{self, Dimension},
     web::{app::App, guard::Visitor, layout},
 };
@@ -31,6 +33,8 @@ pub(super) fn router() -> Router<Arc<App>> {
         .route("/calls", get(show))
         .route("/calls.csv", get(|app, query| export(app, query, true)))
         .route("/calls.json", get(|app, query| export(app, query, false)))
+        .route("/calls/waits.csv", get(|app, query| waits_export(app, query, true)))
+        .route("/calls/waits.json", get(|app, query| waits_export(app, query, false)))
 }
 
 async fn show(
@@ -41,16 +45,19 @@ async fn show(
     let (period, trouble) = asked.period(&app.zone, 7);
     let rules = app.zone.rules.clone();
     let read = app.reader.read(move |store| {
-        Ok((CallFigures::read(store, period, &rules)?, CallFigures::read(store, period.before(), &rules)?))
+        let (from, to) = period.quarters(&rules);
+        let waits = Waits::read(store, from, to)?;
+        Ok((CallFigures::read(store, period, &rules)?, CallFigures::read(store, period.before(), &rules)?, waits))
     });
     let chooser = period::chooser("/calls", period, &app.zone, &[]);
     let body = match read.await {
-        Ok((figures, before)) => html! {
+        Ok((figures, before, waits)) => html! {
             @if let Some(trouble) = trouble { p.warn role="alert" { (trouble) } }
             (chooser)
             (summary(&figures.total(), &before.total(), period))
             (volume(&figures, period))
             (outcomes(&figures.total(), &before.total()))
+            (waits::waits(period, &waits, figures.total().going(Direction::Inbound)))
             (parties("Trunks", figures.parties.trunks.iter().map(|(name, amounts)| (name.expose(), amounts))))
             (parties("Queues", figures.parties.queues.iter().map(|(name, amounts)| (name.expose(), amounts))))
             (parties("Extensions", figures.parties.extensions.iter().map(|(name, amounts)| (name.expose(), amounts))))
@@ -206,13 +213,29 @@ async fn export(State(app): State<Arc<App>>, Query(wanted): Query<Wanted>, as_cs
     let zone = local_report::ReportZone { asked_for: true, ..app.zone.clone() };
     let query = local_report::Query { by, from: Some(from), to: Some(to), zone };
     match app.reader.read(move |store| Ok(store.local_report(&query)?)).await {
-        Ok(report) if as_csv => {
-            let name = format!("attachment; filename=\"calls-{}-{}.csv\"", period.first(), period.last());
-            let headers =
-                [(header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()), (header::CONTENT_DISPOSITION, name)];
-            (headers, report.to_csv()).into_response()
-        }
+        Ok(report) if as_csv => sheet("calls", period, report.to_csv()),
         Ok(report) => ([(header::CONTENT_TYPE, "application/json")], report.to_json() + "\n").into_response(),
         Err(none) => trouble::page(StatusCode::SERVICE_UNAVAILABLE, &none.to_string()),
     }
+}
+
+/// What `demarc report --waits --csv` or `--json` prints.
+async fn waits_export(State(app): State<Arc<App>>, Query(asked): Query<Asked>, as_csv: bool) -> Response {
+    let (period, None) = asked.period(&app.zone, 7) else {
+        return trouble::page(StatusCode::BAD_REQUEST, "The period was not understood.");
+    };
+    let (from, to) = period.quarters(&app.zone.rules);
+    let zone = local_report::ReportZone { asked_for: true, ..app.zone.clone() };
+    match app.reader.read(move |store| Ok(store.wait_report(Some(from), Some(to), zone)?)).await {
+        Ok(report) if as_csv => sheet("waits", period, report.to_csv()),
+        Ok(report) => ([(header::CONTENT_TYPE, "application/json")], report.to_json() + "\n").into_response(),
+        Err(none) => trouble::page(StatusCode::SERVICE_UNAVAILABLE, &none.to_string()),
+    }
+}
+
+/// A file for spreadsheets.
+fn sheet(name: &str, period: Period, text: String) -> Response {
+    let name = format!("attachment; filename=\"{name}-{}-{}.csv\"", period.first(), period.last());
+    let headers = [(header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()), (header::CONTENT_DISPOSITION, name)];
+    (headers, text).into_response()
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::{Extension, Router, extract::State, response::Response, routing::get};
-use jiff::Timestamp;
 use maud::{Markup, html};
 
 use crate::figures::words::{count, rough};
@@ -11,7 +10,7 @@ use crate::{
     local_report::printable,
     own_number_report::{DEAD_AFTER_DAYS, OwnNumberReport},
     private::OwnNumber,
-    web::{app::App, guard::Visitor, layout},
+    web::{app::App, clock, guard::Visitor, layout},
 };
 
 /// Numbers that a table on the page has.
@@ -22,7 +21,7 @@ pub(super) fn router() -> Router<Arc<App>> {
 }
 
 async fn show(State(app): State<Arc<App>>, Extension(visitor): Extension<Visitor>) -> Response {
-    let now = Timestamp::now().as_second();
+    let now = clock::now().as_second();
     let body = match app.reader.read(move |store| Ok(store.own_number_report(now)?)).await {
         Ok(report) => numbers(&app, &report),
         Err(none) => html! { p.warn { (none) } },

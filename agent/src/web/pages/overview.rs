@@ -1,43 +1,65 @@
 //! The first page: the day in a sentence, its hours, and how it compares.
 
+mod first;
+
 use std::sync::Arc;
 
-use axum::{Extension, extract::State, response::Response};
+use axum::{
+    Extension,
+    extract::{Query, State},
+    response::Response,
+};
 use demarc_proto::{Direction, Outcome};
 use jiff::{ToSpan, civil::Date};
 use maud::{Markup, html};
+use serde::Deserialize;
 
+use self::first::{Beginning, First};
 use super::period;
-use crate::figures::words::{count, percent};
+use crate::figures::words::{WEEKDAYS, count, percent};
 use crate::{
     chart::{self, Bars, Heat, Point, Trend},
-    figures::{Amounts, CallFigures, Hour, Period},
+    figures::{Amounts, CallFigures, Hour, NightAbroad, Period},
     local_report::ReportZone,
-    web::{app::App, guard::Visitor, layout},
+    web::{app::App, clock, guard::Visitor, layout},
 };
 
 /// The days that the page looks back on: 13 weeks.
 const LOOKS_BACK: i32 = 91;
 /// The days of the week that make what is usual.
 const USUAL_WEEKS: i32 = 4;
-const WEEKDAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
-pub(super) async fn show(State(app): State<Arc<App>>, Extension(visitor): Extension<Visitor>) -> Response {
+#[derive(Deserialize)]
+pub(super) struct Asked {
+    #[serde(default)]
+    first: String,
+}
+
+pub(super) async fn show(
+    State(app): State<Arc<App>>,
+    Extension(visitor): Extension<Visitor>,
+    Query(asked): Query<Asked>,
+) -> Response {
     let zone = app.zone.clone();
     let read = app.reader.read(move |store| {
         let today = period::today(&zone);
         let newest = store.newest_quarter()?.map(|quarter| day_of(quarter, &zone));
         let day = newest.map_or(today, |newest| newest.min(today));
         let figures = CallFigures::read(store, Period::until(day, LOOKS_BACK), &zone.rules)?;
-        Ok((day, today, figures))
+        let night = NightAbroad::read(store, clock::now(), &zone.rules)?;
+        let beginning = Beginning::read(store, day, &figures, First::named(&asked.first), &zone)?;
+        Ok((day, today, figures, night, beginning))
     });
     let body = match read.await {
-        Ok((day, today, figures)) => html! {
+        Ok((day, today, figures, night, beginning)) => html! {
             (super::strip::strip(&visitor.status))
+            @if let Some(night) = night.filter(NightAbroad::is_unusual) { (abroad(&night)) }
             (the_day(day, day == today, &figures, &app.zone))
+            (beginning.markup(&figures, &app.zone))
             (hours(day, &figures))
             (missed(&figures))
             (weeks(day, &figures))
+            (beginning.others())
         },
         Err(none) => html! {
             (super::strip::strip(&visitor.status))
@@ -48,6 +70,14 @@ pub(super) async fn show(State(app): State<Arc<App>>, Extension(visitor): Extens
     layout::page(&visitor, "/", "Overview", &body)
 }
 
+/// More calls abroad in a night than is usual.
+fn abroad(night: &NightAbroad) -> Markup {
+    let days = Period::until(night.evening.saturating_add(1.day()), 2);
+    html! {
+        p.warn { (night.in_words()) ". " a href={ "/calls?" (period::query(days)) } { "The calls of these days" } "." }
+    }
+}
+
 fn day_of(quarter: i64, zone: &ReportZone) -> Date {
     let moment = jiff::Timestamp::from_second(quarter * crate::call::QUARTER).unwrap_or_default();
     zone.rules.to_datetime(moment).date()
@@ -56,7 +86,7 @@ fn day_of(quarter: i64, zone: &ReportZone) -> Date {
 /// What came in, and what is usual on this day of the week by this time.
 fn the_day(day: Date, is_today: bool, figures: &CallFigures, zone: &ReportZone) -> Markup {
     let amounts = figures.day(day);
-    let hour = if is_today { zone.rules.to_datetime(jiff::Timestamp::now()).hour() } else { 23 };
+    let hour = if is_today { clock::wall(zone).hour() } else { 23 };
     let usual = Usual::of(day, hour, figures);
     let name = if is_today { "Today".to_owned() } else { format!("On {day}, the last day with calls,") };
     html! {

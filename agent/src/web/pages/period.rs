@@ -1,10 +1,10 @@
 //! The period of a page: from its address, and the form that chooses another.
 
-use jiff::{Timestamp, civil::Date};
+use jiff::civil::Date;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use crate::{figures::Period, local_report::ReportZone};
+use crate::{figures::Period, local_report::ReportZone, web::clock};
 
 /// The period in an address: `?from=2026-11-01&to=2026-11-07`, both days included.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -36,7 +36,7 @@ impl Asked {
 
 /// Today.
 pub(super) fn today(zone: &ReportZone) -> Date {
-    zone.rules.to_datetime(Timestamp::now()).date()
+    clock::wall(zone).date()
 }
 
 /// A period as part of an address.

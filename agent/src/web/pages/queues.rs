@@ -19,10 +19,10 @@ use crate::figures::words::{average, percent};
 use crate::{
     call::QUARTER,
     chart::{self, Bars, Series},
-    figures::{AgentAdvice, Period, Share, agents_needed},
+    figures::{AgentAdvice, Period, agents_needed},
     local_report::{ReportZone, printable},
     private::Queue,
-    queue_report::{FORMULA_VERSION, QueueReport, Ratio},
+    queue_report::{FORMULA_VERSION, QueueReport},
     store::{QueueFigures, QueueShare, SHORT},
     web::{app::App, guard::Visitor, layout, reader::NoFigures},
 };
@@ -45,7 +45,7 @@ struct Figures {
 }
 
 /// What became of the callers of a quarter hour of one day, or of an hour of all days.
-struct Place {
+pub(super) struct Place {
     name: String,
     figures: QueueFigures,
 }
@@ -62,7 +62,7 @@ async fn read(app: &App, asked: &Asked) -> Read {
     Read { period, trouble, figures: figures.await }
 }
 
-fn places(shares: &[QueueShare], period: Period, zone: &ReportZone) -> Vec<Place> {
+pub(super) fn places(shares: &[QueueShare], period: Period, zone: &ReportZone) -> Vec<Place> {
     let in_an_hour = if period.days() == 1 { 4 } else { 1 };
     let name = |place: usize| format!("{}:{:02}", place / in_an_hour, place % in_an_hour * 60 / in_an_hour);
     let mut places: Vec<Place> =
@@ -91,7 +91,7 @@ async fn show(
                 "No caller was in a queue in this period. Figures of queues come from a source of the type "
                 code { "queue-log" } "; " code { "demarc sources" } " says whether this machine has one."
             },
-            Ok(figures) => { (tables(&figures.report)) (by_time(&figures.places)) (agents::needed(&figures.agents)) },
+            Ok(figures) => { (tables(&figures.report)) h2 { "By time" } (by_time(&figures.places)) (agents::needed(&figures.agents)) },
             Err(none) => p.warn { (none) },
         }
         p { a href={ "/queues.json?" (period::query(period)) } { "The same as JSON" } }
@@ -110,7 +110,7 @@ async fn export(State(app): State<Arc<App>>, Query(asked): Query<Asked>) -> Resp
 }
 
 /// What became of callers, by the time at which they came in.
-fn by_time(places: &[Place]) -> Markup {
+pub(super) fn by_time(places: &[Place]) -> Markup {
     let part = |name, class, of: fn(&QueueFigures) -> i64| Series {
         name,
         class,
@@ -140,11 +140,11 @@ fn by_time(places: &[Place]) -> Markup {
         ),
         _ => "No caller was lost.".to_owned(),
     };
-    html! { h2 { "By time" } (chart::figure(&takeaway, &bars.svg(), &bars.table())) }
+    chart::figure(&takeaway, &bars.svg(), &bars.table())
 }
 
 fn tables(report: &QueueReport) -> Markup {
-    let level = share(report.total.service_level());
+    let level = report.total.service_level();
     let target = report.targets.iter().map(|target| format!("{target} s")).collect::<Vec<_>>().join(" or ");
     let total = (report.queues.len() > 1).then_some(("all queues", &report.total));
     let lines = || report.queues.iter().map(|(queue, figures)| (queue.expose(), figures)).chain(total);
@@ -172,11 +172,11 @@ fn tables(report: &QueueReport) -> Markup {
             } }
             tbody { @for (name, figures) in lines() { tr {
                 th scope="row" { (printable(name)) }
-                td { (percent(share(figures.service_level()))) }
-                td { (percent(share(figures.abandonment()))) }
-                td { (average(share(figures.answer_seconds()))) }
-                td { (average(share(figures.handle_seconds()))) }
-                td { (average(share(figures.lost_wait_seconds()))) }
+                td { (percent(figures.service_level())) }
+                td { (percent(figures.abandonment())) }
+                td { (average(figures.answer_seconds())) }
+                td { (average(figures.handle_seconds())) }
+                td { (average(figures.lost_wait_seconds())) }
             } } }
         } }
         p.faint {
@@ -200,8 +200,4 @@ fn counts(figures: &QueueFigures) -> [i64; 10] {
         figures.keyed,
         figures.open(),
     ]
-}
-
-fn share(ratio: Ratio) -> Share {
-    Share { part: ratio.part, n: ratio.n }
 }

@@ -24,7 +24,7 @@ use crate::{
         size,
     },
     state::StateDir,
-    web::{app::App, form::Sent, guard::Visitor, layout},
+    web::{app::App, clock, form::Sent, guard::Visitor, layout},
 };
 
 /// Names that a dry run lists on the page.
@@ -65,8 +65,8 @@ fn proof(kept: &RecordingsStatus) -> Markup {
             p.warn role="alert" { "A recording could be opened: the confinement of this machine does not hold. " code { "demarc doctor" } " says why." }
         } @else if let Some(looked) = kept.looked {
             p.lead {
-                "demarc knows recordings by their names, sizes and ages alone. " (moment(looked)) " the process that counts them tried to open one in each of "
-                (count(tried as i64, "tree")) ", and the kernel refused."
+                "demarc knows recordings by their names, sizes and ages alone. " (moment(looked)) " the process that counts them tried to open one"
+                @if tried > 1 { " in each of " (tried) " trees" } ", and the kernel refused."
             }
         } @else {
             p { "Nobody has looked yet." }
@@ -75,8 +75,7 @@ fn proof(kept: &RecordingsStatus) -> Markup {
 }
 
 fn moment(seconds: u64) -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    format!("{} ago", rough(now.saturating_sub(seconds)))
+    format!("{} ago", rough(clock::since(seconds)))
 }
 
 fn trees(trees: &[TreeStatus]) -> Markup {
@@ -106,17 +105,15 @@ fn growth(history: &History) -> Markup {
     let days = &history.days[history.days.len().saturating_sub(MOST_DAYS)..];
     let size_of = |day: &files::Day| day.trees.iter().map(|tree| tree.bytes).sum::<u64>();
     let (Some(first), Some(last)) = (days.first(), days.last()) else { return html! {} };
-    let takeaway = format!(
-        "All recordings together: {} on {}, {} on {}.",
-        size(size_of(first)),
-        first.day,
-        size(size_of(last)),
-        last.day
-    );
+    let (then, now) = (size(size_of(first)), size(size_of(last)));
+    let takeaway = match days.len() {
+        1 => format!("All recordings together: {now} on {}.", last.day),
+        _ => format!("All recordings together: {then} on {}, {now} on {}.", first.day, last.day),
+    };
     let bars = Bars {
         label: "Size of all recordings by day, in mebibytes",
         heading: "day",
-        places: days.iter().map(|day| day.day.clone()).collect(),
+        places: days.iter().map(|day| short(&day.day)).collect(),
         series: vec![Series {
             name: "MiB",
             class: "answered",
@@ -124,6 +121,11 @@ fn growth(history: &History) -> Markup {
         }],
     };
     html! { h2 { "Growth" } (chart::figure(&takeaway, &bars.svg(), &bars.table())) }
+}
+
+/// A day as charts write it; what is no day stays as it is.
+fn short(day: &str) -> String {
+    day.parse::<jiff::civil::Date>().map_or_else(|_| day.to_owned(), |day| day.strftime("%d.%m.").to_string())
 }
 
 fn retention(visitor: &Visitor, kept: &RecordingsStatus) -> Markup {

@@ -18,16 +18,15 @@ use crate::figures::words::count;
 use crate::{
     gate::{
         entry::{About, Entry, Kind},
-        lines::Entries,
         verify::{VerifyError, verify},
     },
     next_report::NextReport,
     state::{Site, StateDir},
-    web::{app::App, guard::Visitor, layout},
+    web::{app::App, guard::Visitor, layout, ledger::Backward},
 };
 
 /// Entries on one page.
-const ON_A_PAGE: u64 = 50;
+const ON_A_PAGE: usize = 50;
 
 pub(super) fn router() -> Router<Arc<App>> {
     Router::new()
@@ -171,11 +170,20 @@ impl Listed {
     fn read(state: &StateDir, before: Option<u64>) -> anyhow::Result<Self> {
         let mut listed = Self { entries: Vec::new(), confirmed: HashSet::new(), unreadable: None };
         let before = before.unwrap_or(u64::MAX);
-        for placed in Entries::open(&state.ledger())? {
-            let entry = match placed {
-                Ok(placed) => placed.entry,
-                Err(error) => {
-                    listed.unreadable = Some(error.to_string());
+        let mut ledger = Backward::open(&state.ledger())?;
+        while listed.entries.len() < ON_A_PAGE
+            && let Some(line) = ledger.line()?
+        {
+            // Of later entries only receipts matter: they may be for reports on this page.
+            if line.seq().is_some_and(|seq| seq >= before) && !line.may_be_receipt() {
+                continue;
+            }
+            let entry = match line.entry() {
+                Some(Ok(entry)) => entry,
+                None => continue,
+                Some(Err(why)) => {
+                    listed.unreadable =
+                        Some(format!("A line is no entry of the ledger: {why}. Those before it are not shown."));
                     break;
                 }
             };
@@ -184,14 +192,8 @@ impl Listed {
             }
             if entry.seq < before {
                 listed.entries.push(entry);
-                if listed.entries.len() as u64 >= 2 * ON_A_PAGE {
-                    listed.entries.drain(..ON_A_PAGE as usize);
-                }
             }
         }
-        let surplus = listed.entries.len().saturating_sub(ON_A_PAGE as usize);
-        listed.entries.drain(..surplus);
-        listed.entries.reverse();
         Ok(listed)
     }
 
@@ -219,10 +221,10 @@ fn ledger(listed: &Listed) -> Markup {
                 } }
                 tbody { @for entry in &listed.entries { tr {
                     td { a href={ "/sent/" (entry.seq) } { (entry.seq) } }
-                    td.text { (entry.time) }
+                    td.text.when { (entry.time) }
                     td.text { (entry.kind().as_str().replace('_', " ")) }
                     td { (entry.bytes.len()) }
-                    td.text { (entry.about.in_words()) }
+                    td.text.long { (entry.about.in_words()) }
                     td.text { (listed.receipt(entry)) }
                 } } }
             } }
@@ -236,11 +238,16 @@ fn ledger(listed: &Listed) -> Markup {
 async fn find(app: &App, seq: u64) -> Result<Entry, Box<Response>> {
     let state = app.reader.state().clone();
     let found = tokio::task::spawn_blocking(move || {
-        let mut entries = Entries::open(&state.ledger())?.map_while(Result::ok);
-        Ok::<_, std::io::Error>(entries.find(|placed| placed.entry.seq == seq))
+        let mut ledger = Backward::open(&state.ledger())?;
+        while let Some(line) = ledger.line()? {
+            if line.seq() == Some(seq) {
+                return Ok(line.entry().and_then(Result::ok));
+            }
+        }
+        Ok::<_, std::io::Error>(None)
     });
     match found.await {
-        Ok(Ok(Some(placed))) => Ok(placed.entry),
+        Ok(Ok(Some(entry))) => Ok(entry),
         Ok(Ok(None)) => {
             Err(Box::new(trouble::page(StatusCode::NOT_FOUND, "The ledger has no entry with that number.")))
         }

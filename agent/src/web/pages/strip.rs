@@ -1,13 +1,12 @@
 //! How everything is, in a few words each.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use maud::{Markup, html};
 
 use crate::{
     control::Status,
     figures::words::{count, rough},
     pbx::ami::facts::RegistrationState,
+    web::clock,
 };
 
 /// How everything is, in a few words each, and what is wrong.
@@ -44,10 +43,9 @@ fn pbx(status: &Status) -> Markup {
 fn freshness(status: &Status) -> Markup {
     let newest =
         status.collected.iter().flat_map(|collected| &collected.sources).filter_map(|source| source.last_read).max();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     match newest {
         Some(moment) => {
-            html! { li { strong { (rough(now.saturating_sub(moment))) " ago" } span { "newest call record" } } }
+            html! { li { strong { (rough(clock::since(moment))) " ago" } span { "newest call record" } } }
         }
         None => html! { li { strong { "none" } span { "call records" } } },
     }

@@ -123,18 +123,17 @@ fn form(visitor: &Visitor, support: &SupportStatus) -> Markup {
 fn sessions(past: &[Past], support: &SupportStatus) -> Markup {
     html! {
         div.scroll tabindex="0" role="group" aria-label="Table" { table {
-            thead { tr { @for name in ["session", "began (UTC)", "scope", "engineer", "took", "commands", "bytes out", "bytes in", "ended"] { th.text scope="col" { (name) } } } }
+            thead { tr { @for name in ["session", "began (UTC)", "scope", "engineer", "took", "commands", "bytes out / in", "ended"] { th.text scope="col" { (name) } } } }
             tbody { @for past in past.iter().rev() {
                 @let report = past.report.as_ref();
                 tr {
                     td.text { a href={ "/support/" (past.session) } { (past.session) } }
-                    td.text { (past.began) }
+                    td.text.when { (past.began) }
                     td.text { @if let Some(scope) = past.scope { (scope) } }
                     td.text { (report.and_then(|report| report.engineer.as_deref()).unwrap_or("")) }
                     td { @if let Some(report) = report { (rough(report.seconds)) } }
                     td { @if let Some(report) = report { (report.commands.len()) } }
-                    td { @if let Some(report) = report { (report.bytes_out) } }
-                    td { @if let Some(report) = report { (report.bytes_in) } }
+                    td { @if let Some(report) = report { (report.bytes_out) " / " (report.bytes_in) } }
                     td.text {
                         @match past.end {
                             Some(end) => (end.in_words()),

@@ -9,7 +9,6 @@ use axum::{
     routing::get,
 };
 use demarc_proto::Direction;
-use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::{period, period::Asked};
@@ -20,7 +19,7 @@ use crate::{
     figures::{Change, LEAST_DAYS, Share, TrunkFigures, changes_at, trunk_figures},
     local_report::{ReportZone, printable},
     private::Trunk,
-    web::{app::App, guard::Visitor, layout},
+    web::{app::App, clock, guard::Visitor, layout},
 };
 
 pub(super) fn router() -> Router<Arc<App>> {
@@ -36,7 +35,7 @@ async fn show(
     let rules = app.zone.rules.clone();
     let moments = moments(&visitor.status);
     let read = app.reader.read(move |store| {
-        let now = Timestamp::now().as_second();
+        let now = clock::now().as_second();
         let changes = moments.into_iter().map(|(what, moment)| Ok((what, moment, changes_at(store, moment, now)?)));
         Ok((trunk_figures(store, period, &rules)?, changes.collect::<anyhow::Result<Vec<_>>>()?))
     });
@@ -66,7 +65,7 @@ fn moments(status: &Status) -> Vec<(&'static str, i64)> {
 }
 
 /// A share with the interval in which it lies with 95 % confidence.
-fn with_interval(share: Share) -> String {
+pub(super) fn with_interval(share: Share) -> String {
     match share.interval() {
         Some((from, to)) => {
             format!("{} ({:.0} to {:.0}\u{a0}%)", percent(share), from * 100.0, to * 100.0)
