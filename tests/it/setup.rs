@@ -126,6 +126,7 @@ fn a_file_of_answers_becomes_a_site_that_counts_and_is_enrolled() {
         |table: &str| body[table].as_array().unwrap().iter().map(|group| group["calls"].as_u64().unwrap()).sum::<u64>();
     assert_eq!((counted("volume"), counted("talk")), (60, 60));
     let advice = told["to_do"].to_string();
+    assert!(advice.contains("support.authorities"), "{advice}");
     assert!(advice.contains("newcdrcolumns=yes and loguniqueid=yes in the [csv] section of cdr.conf"), "{advice}");
 
     let config = machine.site.read_config();
@@ -175,6 +176,10 @@ fn a_dry_run_changes_nothing_and_an_unanswered_question_is_named() {
     let mut machine = Machine::new();
     machine.feed(30, yesterday());
     let all = ["stats = true", "health = true", "support = false", "updates = true", "token = \"none\""];
+    // A key of an authority that is none is refused like any other setting.
+    let answers = machine.answers(&format!("{}\nauthorities = [\"ssh-ed25519 nonsense\"]\n", all.join("\n")));
+    let complaint = machine.setup(&["--answers", &answers]).fails_with(64);
+    assert!(complaint.contains("support.authorities"), "{complaint}");
     let answers = machine.answers(&all.join("\n"));
     let before = tree(&machine.site.path("."));
     let shown = machine.setup(&["--answers", &answers, "--dry-run"]).ok();

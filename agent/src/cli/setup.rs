@@ -131,6 +131,7 @@ pub fn run(args: &SetupArgs, config: &Path, before: Option<&Loaded>) -> anyhow::
             choices,
             sources: sources.clone(),
             trunks: trunks.clone(),
+            authorities: asker.authorities(),
             confinement,
             state_dir: args.state_dir.clone(),
             pbx: findings.kind.map(PbxKind::as_str),

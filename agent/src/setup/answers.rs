@@ -27,6 +27,9 @@ pub struct Answers {
     pub sources: Option<Vec<Source>>,
     /// What to do on a kernel that cannot confine.
     pub confinement: Option<Confinement>,
+    /// The public keys of the vendor's support authorities, where the file of answers comes from the vendor.
+    #[serde(default)]
+    pub authorities: Vec<String>,
 }
 
 /// Who is to be enrolled with.

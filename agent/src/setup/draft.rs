@@ -29,6 +29,8 @@ pub struct Wish {
     pub sources: Vec<Source>,
     /// The lines to the outside; a file that has some keeps them.
     pub trunks: Vec<String>,
+    /// The vendor's support authorities; a file that names some keeps them.
+    pub authorities: Vec<String>,
     /// What to do on a kernel that cannot confine, where that was asked.
     pub confinement: Option<Confinement>,
     /// Where demarc keeps what it keeps, where that is not the usual place.
@@ -160,7 +162,12 @@ fn fresh(wish: &Wish) -> String {
     let section = |(question, yes): (&Question, bool)| {
         let (section, key) = question.setting;
         let words = wrapped(&format!("{} What leaves on \"yes\": {}", question.asks, question.leaves));
-        format!("[{section}]\n{words}{key} = {}\n", question.value(yes))
+        let mut text = format!("[{section}]\n{words}{key} = {}\n", question.value(yes));
+        if section == "support" && !wish.authorities.is_empty() {
+            let keys: toml_edit::Array = wish.authorities.iter().collect();
+            let _ = writeln!(text, "# Whose signature an engineer's certificate must have.\nauthorities = {keys}");
+        }
+        text
     };
     let sections: Vec<String> = QUESTIONS.iter().zip(wish.choices).map(section).collect();
     text.push_str(&sections.join("\n"));
@@ -196,6 +203,9 @@ fn changed(file: &Path, text: &str, wish: &Wish) -> Result<String, EditError> {
         }
         if now.pbx.trunks.is_empty() && !wish.trunks.is_empty() {
             edit::put(document, "pbx", "trunks", toml_edit::Value::Array(wish.trunks.iter().collect()));
+        }
+        if now.support.authorities.is_empty() && !wish.authorities.is_empty() {
+            edit::put(document, "support", "authorities", toml_edit::Value::Array(wish.authorities.iter().collect()));
         }
         if now.pbx.source.is_empty() && !wish.sources.is_empty() {
             add_sources(document, &wish.sources);
@@ -283,9 +293,10 @@ mod tests {
             upload = true
 
             [health]
-            # Health: may your vendor see how this machine is? What leaves on "yes": load, memory, room on the disks,
-            # temperature, whether the phone system answers, how many of its registrations stand, how far the clock is
-            # off, for how many whole days no call came, and which alerts are raised. Figures and fixed words alone.
+            # Health: may your vendor see how this machine is? What leaves on "yes": every quarter of an hour, load,
+            # memory, room on the disks, temperature, whether the phone system answers, how many of its registrations
+            # stand, how far the clock is off, for how many whole days no call came, and which alerts are raised. Figures
+            # and fixed words alone.
             upload = false
 
             [support]
@@ -301,6 +312,18 @@ mod tests {
             via_tunnel = false
         "##]]
         .assert_eq(&draft.text);
+    }
+
+    #[test]
+    fn keys_of_the_vendors_support_are_written_where_there_are_none() {
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGl6AZ6vmhPgJbcEUHNWpDBWF3J9Cxe4w3kLwq2pQvYr";
+        let keys = Wish { authorities: vec![key.into()], ..wish([true; 4]) };
+        let settings = |text: &str| load_text(Path::new("x"), text, std::iter::empty()).unwrap().settings;
+        let first = draft(None, &keys).text;
+        assert_eq!(settings(&first).support.authorities, [key]);
+        let second = draft(Some("[support]\nmode = \"ask\" # mine\n"), &keys).text;
+        assert!(second.contains("mode = \"ask\" # mine") && settings(&second).support.authorities == [key], "{second}");
+        assert!(!draft(Some(&first), &Wish { authorities: vec!["other".into()], ..keys }).changes());
     }
 
     #[test]

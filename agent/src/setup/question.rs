@@ -51,11 +51,11 @@ pub const QUESTIONS: [Question; 4] = [
         key: "health",
         setting: ("health", "upload"),
         asks: "Health: may your vendor see how this machine is?",
-        leaves: "load, memory, room on the disks, temperature, whether the phone system answers, how many of its registrations \
+        leaves: "every quarter of an hour, load, memory, room on the disks, temperature, whether the phone system answers, how many of its registrations \
                  stand, how far the clock is off, for how many whole days no call came, and which alerts are raised. Figures and \
                  fixed words alone.",
         stays: "names of files, programs, hosts and providers, and everything about calls.",
-        without: "your vendor does not notice a full disk or a lost line. You see the same alerts here, in demarc status.",
+        without: "your vendor does not notice a full disk or a lost line. You see the same alerts here, in demarc health show.",
     },
     Question {
         topic: Topic::Support,

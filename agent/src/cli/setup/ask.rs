@@ -38,6 +38,14 @@ impl Asker {
         }
     }
 
+    /// The vendor's support authorities, where the file names some.
+    pub(super) fn authorities(&self) -> Vec<String> {
+        match self {
+            Self::Person(_) => Vec::new(),
+            Self::File(_, answers) => answers.authorities.clone(),
+        }
+    }
+
     /// The lines to the outside: `known` are those that the phone system's settings name, and they are `needed` where neither
     /// the config file nor a source names any.
     pub(super) fn trunks(&mut self, known: Vec<String>, needed: bool) -> anyhow::Result<Vec<String>> {

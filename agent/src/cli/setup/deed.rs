@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     detect::PbxKind,
-    settings::{Secret, load},
+    settings::{Secret, SupportMode, load},
     setup::{
         answers::Vendor,
         database::NewUser,
@@ -137,6 +137,11 @@ impl Outcome {
                 (self.site, self.hub) = (Some(site.site.to_string()), Some(site.hub));
             }
         }
+        if settings.updates.via_tunnel {
+            let what = "for updates: tell the package manager of the vendor's repository and its key, as docs/updates.md says, and \
+                        restart demarc if it runs";
+            self.to_do.push(what.to_owned());
+        }
         if self.site.is_none() && self.enrollment_error.is_none() {
             screen.say("No vendor: nothing leaves. demarc enroll TOKEN connects this site whenever you like.\n");
         }
@@ -151,6 +156,12 @@ impl Outcome {
         if let Ok(loaded) = load::load_text(&self.config, &draft.text, std::iter::empty()) {
             self.sources = loaded.settings.pbx.source.iter().map(|source| source.name()).collect();
             self.trunks = loaded.settings.pbx.trunks;
+            if loaded.settings.support.mode == SupportMode::Ask && loaded.settings.support.authorities.is_empty() {
+                self.to_do.push(
+                    "for support sessions: put the public key of your vendor's support authority into support.authorities"
+                        .to_owned(),
+                );
+            }
         }
     }
 

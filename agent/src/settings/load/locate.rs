@@ -55,7 +55,7 @@ pub(in crate::settings) const ALLOWED: &[(&str, &str)] = &[
     ("health.upload", "true or false"),
     ("health.every", "a duration in quotes from \"1m\" to \"1d\""),
     ("health.schema", "a whole number: the newest schema of health reports that you have accepted"),
-    ("health.alert_command", "the full path of a program in quotes"),
+    ("health.alert_command", "the full path of a program in quotes, such as \"/usr/local/sbin/demarc-alert\""),
     ("health.disk_free_percent", "a whole number from 0 to 100"),
     ("health.disk_full_days", "a whole number of days"),
     ("health.registration_lost", "a duration in quotes, such as \"5m\""),
