@@ -5,7 +5,7 @@ use std::{fs, path::Path, time::Duration};
 use demarc_tests::{appliance::Appliance, data, machine, packed, wait};
 use serde_json::Value;
 
-use super::{LIMIT, MESSAGE, RECORDING, apt_install, put_pbx_on, set_up};
+use super::{LIMIT, MASTER, MESSAGE, RECORDING, apt_install, put_pbx_on, set_up};
 
 /// A machine with a PBX and the package, up and not set up.
 pub(super) fn installed() -> Appliance {
@@ -257,4 +257,25 @@ fn recordings_are_counted_where_the_owner_opens_them() {
     machine.run(&["demarc", "recordings", "prune", "--older-than", "90d", "--yes"]).ok();
     assert!(!machine.path(RECORDING).exists(), "removed from a directory that belongs to the PBX");
     assert!(Path::new(&machine.path(MESSAGE)).exists());
+}
+
+#[test]
+fn setup_writes_what_the_service_starts_with() {
+    let machine = installed();
+    let answers = format!(
+        "stats = true\nhealth = false\nsupport = false\nupdates = false\ntoken = \"none\"\ntrunks = [\"provider1\"]\n\
+         [[sources]]\ntype = \"asterisk-csv\"\npath = {MASTER:?}\n"
+    );
+    machine.write("/root/answers.toml", &answers);
+    machine.run(&["demarc", "setup", "--answers", "/root/answers.toml"]).ok();
+    assert_eq!(property(&machine, "ActiveState"), "active");
+    assert_eq!(machine.shell("stat -c '%U %G' /etc/demarc/demarc.toml").ok(), "demarc demarc\n");
+    let foreign = machine.shell("find /etc/demarc /var/lib/demarc ! -user demarc").ok();
+    assert_eq!(foreign, "", "nothing there is root's, who set it up");
+    // Once more, with another answer, which the daemon that runs takes up.
+    machine.write("/root/answers.toml", &answers.replace("stats = true", "stats = false"));
+    let main = property(&machine, "MainPID");
+    machine.run(&["demarc", "setup", "--answers", "/root/answers.toml"]).ok();
+    assert_eq!(property(&machine, "MainPID"), main);
+    assert_eq!(machine.run(&["demarc", "status", "--json"]).json()["daemon"]["upload"], false);
 }
