@@ -128,7 +128,8 @@ fn switches_are_turned_by_clicking() {
     site.wait_for_tunnel();
     let browser = Driven::start();
     let place = enter(&browser, &site);
-    for (switch, on) in [("upload", false), ("upload", true), ("tunnel", false), ("tunnel", true)] {
+    let switches = ["upload", "tunnel"].map(|switch| [(switch, false), (switch, true)]);
+    for (switch, on) in switches.into_iter().chain([[("health", true), ("health", false)]]).flatten() {
         browser.go(&format!("{place}/switches"));
         browser.click(&format!("a[href='/switches/turn?switch={switch}&on={on}']"));
         let question = |source: &str| on || source.contains("What stops") && source.contains("What goes on");
@@ -142,6 +143,9 @@ fn switches_are_turned_by_clicking() {
         if switch == "upload" {
             assert!(config.contains(&format!("upload = {on}")), "{config}");
             wait::until_true(LIMIT, "the daemon to follow", || site.uploads() == on);
+        } else if switch == "health" {
+            assert!(config.contains(&format!("[health]\nupload = {on}")), "{config}");
+            wait::until_true(LIMIT, "the daemon to follow", || site.status()["health_upload"] == on);
         } else {
             wait::until_true(LIMIT, "the tunnel to follow", || site.is_connected() == on);
         }
