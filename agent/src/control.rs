@@ -17,6 +17,7 @@ use demarc_proto::support::{Grant, GrantId, Label, Scope};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    backup::{self, BackupStatus},
     ipc::{CollectorStatus, Confined, LinkStatus},
     recordings::{JobState, RecordingsStatus, Work},
     support::SessionId,
@@ -62,6 +63,11 @@ pub enum Request {
         /// What to do.
         work: Work,
     },
+    /// Something about backups; what takes longer is answered with the number of a job.
+    Backup {
+        /// What.
+        order: backup::Order,
+    },
     /// How far is that job?
     Kept {
         /// The number from [`Answer::Keeping`].
@@ -104,6 +110,8 @@ pub enum Answer {
     },
     /// To [`Request::Kept`].
     Kept(Box<JobState>),
+    /// To [`Request::Backup`].
+    Backup(backup::Told),
     /// The request was not understood, or cannot be answered now.
     Refused {
         /// Why.
@@ -225,6 +233,9 @@ pub struct Status {
     pub web: WebStatus,
     /// How many recordings there are, and how long they are kept.
     pub kept: RecordingsStatus,
+    /// How backups of the configuration stand.
+    #[serde(default)]
+    pub backup: BackupStatus,
 }
 
 /// How the owner's pages stand.

@@ -17,6 +17,7 @@ use demarc_proto::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    backup::{Errand, Said},
     confine::Profile,
     gate::{ClearedHealth, entry::About},
     health::{Alert, HealthStatus},
@@ -168,6 +169,8 @@ pub enum ToLink {
         /// Why.
         reason: SessionRefusal,
     },
+    /// Carry a backup, or ask about them; the ledger has it already. Answered by [`FromLink::Backup`].
+    Backup(Errand),
     /// Close the connection and end.
     Stop,
 }
@@ -217,6 +220,8 @@ pub enum FromLink {
         /// The grant that the hub named.
         grant: GrantId,
     },
+    /// News of an errand.
+    Backup(Said),
     /// What `demarc status` shows of the link; sent whenever it changed.
     Status(Box<LinkStatus>),
 }
@@ -353,6 +358,8 @@ pub struct LinkSettings {
     pub upload: bool,
     /// Whether the owner lets reports of the machine's health leave.
     pub health: bool,
+    /// Whether the owner lets encrypted backups leave.
+    pub backup: bool,
 }
 
 /// What confines a role, as `demarc status` and `demarc doctor` show it.

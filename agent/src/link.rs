@@ -4,6 +4,7 @@
 //! what the hub says can make it wait, connect again, or take a certificate for its own key, and nothing more.
 
 pub mod backoff;
+mod backups;
 pub mod certificate;
 mod control;
 pub mod dial;
@@ -21,6 +22,8 @@ mod tls;
 mod tunnel;
 mod waiting;
 
+pub(crate) use files::head;
+
 use std::{
     collections::BTreeMap,
     pin::pin,
@@ -35,7 +38,7 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 
 use self::{
-    backoff::Backoff, doors::Doors, error::LinkError, identity::Identity, proxy::Proxy, tls::Trust, tunnel::Tunnel,
+    backoff::Backoff, backups::Courier, doors::Doors, error::LinkError, identity::Identity, proxy::Proxy, tls::Trust, tunnel::Tunnel,
 };
 use crate::{
     gate::ClearedHealth,
@@ -110,6 +113,7 @@ async fn run_with(mut channel: LinkChannel, taker: Option<Taker>, patience: Pati
         announcements: BTreeMap::new(),
         doors: Doors::new(taker),
         health: None,
+        courier: Courier::default(),
     };
     if link.applied().await.is_ok() {
         link.keep_connected().await;
@@ -138,6 +142,8 @@ struct Link {
     doors: Doors,
     /// How the machine is, for the hub; forgotten with the connection.
     health: Option<ClearedHealth>,
+    /// Carries backups, over connections of their own.
+    courier: Courier,
 }
 
 /// What the hub is to know of a grant.
@@ -187,7 +193,7 @@ enum Told {
     Health,
     /// The hub is to be told of a grant; that can wait for a connection.
     Announce,
-    /// A session was let in or not; that is done.
+    /// A session was let in or not, or there is something to carry; that is done.
     Door,
 }
 
@@ -263,6 +269,7 @@ impl Link {
                     }
                     Told::OutboxChanged | Told::Recorded(_) | Told::Health | Told::Announce | Told::Door => {}
                 },
+                said = self.courier.next() => self.say(FromLink::Backup(said)).await?,
                 done = &mut doing => return Ok(done),
             }
         }
@@ -275,7 +282,9 @@ impl Link {
                 let old = std::mem::replace(&mut self.settings, *settings);
                 self.health.take_if(|_| !self.settings.health);
                 let place = |s: &LinkSettings| (s.hub.clone(), s.proxy.clone(), s.site.clone(), s.state_dir.clone());
-                Ok(Told::Settings { moved: place(&old) != place(&self.settings) })
+                let moved = place(&old) != place(&self.settings);
+                self.courier.keep_to(&self.settings, moved);
+                Ok(Told::Settings { moved })
             }
             Ok(Some(ToLink::OutboxChanged)) => Ok(Told::OutboxChanged),
             Ok(Some(ToLink::Health(cleared))) => {
@@ -287,6 +296,10 @@ impl Link {
             Ok(Some(ToLink::Announce { grant, payload, over })) => {
                 self.announcements.insert(grant, Announcement { payload, over, told: false });
                 Ok(Told::Announce)
+            }
+            Ok(Some(ToLink::Backup(errand))) => {
+                self.courier.send(&self.settings, self.patience, errand);
+                Ok(Told::Door)
             }
             Ok(Some(ToLink::SessionOpen { number })) => {
                 self.doors.open(number);

@@ -3,6 +3,7 @@
 //! It alone reads the config file. It decides in one loop: events come in, [`Supervisor::reconcile`] compares what runs
 //! with what should run, and nothing else starts or ends a role.
 
+mod backups;
 mod changes;
 mod connections;
 pub mod derive;
@@ -28,6 +29,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    backup::archivist::FromArchivist,
     confine::{
         Grant,
         layout::{self, Ground},
@@ -42,6 +44,7 @@ use crate::{
     settings::load::Loaded,
     state::{Site, StateDir},
 };
+use backups::Backups;
 use changes::{Silence, Waiting};
 use connections::{Connections, Dialled};
 use derive::Uploads;
@@ -96,6 +99,7 @@ struct Supervisor {
     web: Web,
     keeper: Keeper,
     messenger: Messenger,
+    backups: Backups,
 
     watched_config: Watched,
     watched_site: Watched,
@@ -122,6 +126,7 @@ enum Happening {
     Dialled(Dialled),
     Keeper(u64, Event<FromKeeper>),
     Messenger(u64, Event<FromMessenger>),
+    Archivist(u64, Event<FromArchivist>),
     Asked(Request, oneshot::Sender<Answer>),
     Look,
     Reload,
@@ -143,6 +148,7 @@ impl Supervisor {
             Happening::Link(incarnation, Event::Said(message)) => self.link_said(incarnation, message, now),
             Happening::Link(incarnation, Event::Ended(status)) => {
                 self.relay.link_ended(incarnation);
+                self.courier_ended();
                 self.linked = None;
                 self.collector.tell(ToCollector::HubTakesHealth(false));
                 if self.link.ended(incarnation, &status, now) == End::NotConfined {
@@ -164,6 +170,7 @@ impl Supervisor {
             Happening::Asked(request, answer) => self.asked(request, answer, now),
             Happening::Keeper(number, event) => self.keeper_did(number, event, now),
             Happening::Messenger(number, event) => self.messenger_did(number, event),
+            Happening::Archivist(number, event) => self.archivist_did(number, event),
             Happening::Look => self.look(now),
             Happening::Reload => self.reload(now),
             Happening::Stop => match self.ending {
@@ -179,6 +186,7 @@ impl Supervisor {
         self.enforce_sessions(now);
         self.keep_recordings(now);
         self.send_messengers(now);
+        self.make_backups(now);
         self.reconcile(now);
         self.enforce_silence(now);
         self.answer_waiting(now);
@@ -201,6 +209,9 @@ impl Supervisor {
             Request::WebLink => self.web_link(answer, now),
             Request::Recordings => {
                 let _ = answer.send(Answer::Recordings(Box::new(self.recordings_status(now))));
+            }
+            Request::Backup { order } => {
+                let _ = answer.send(self.backup_for(order, now));
             }
             Request::Keep { work } => self.keep_for(work, answer, now),
             Request::Kept { job } => {
@@ -269,6 +280,7 @@ impl Supervisor {
             self.sessions.next_due(last),
             self.keeper.next_due(),
             self.messenger.next_due(),
+            self.backups.next_due(),
             silence,
         ]);
         due.flatten().chain(waiting).filter(|due| *due > last).min()
@@ -305,7 +317,10 @@ impl Supervisor {
                         link.tell(ToLink::Recorded { number });
                     }
                 }
-                Some(Asker::Supervisor) => self.entered(entry, now),
+                Some(Asker::Supervisor) => {
+                    self.entered(entry, now);
+                    self.backup_entered(entry);
+                }
                 None => {}
             },
             FromCollector::Connect { number, address } => {
@@ -326,6 +341,7 @@ impl Supervisor {
                 }
                 self.announce_all();
             }
+            FromLink::Backup(said) => self.courier_said(said),
             FromLink::Announced { grant } => self.announced(grant),
             FromLink::SessionAsked { number, grant } => self.session_asked(incarnation, number, grant, now),
             FromLink::Applied { generation } => process.applied = generation,
@@ -366,6 +382,7 @@ struct Inbox {
     web_findings: mpsc::Receiver<web::Finding>,
     keeper: mpsc::Receiver<(u64, Event<FromKeeper>)>,
     messenger: mpsc::Receiver<(u64, Event<FromMessenger>)>,
+    archivist: mpsc::Receiver<(u64, Event<FromArchivist>)>,
 }
 
 /// The clock, in seconds since 1970 in UTC.

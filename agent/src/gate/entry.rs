@@ -24,6 +24,7 @@ use std::fmt;
 use data_encoding::HEXLOWER;
 use demarc_proto::{
     HealthReport, Receipt, Report, ReportId, SiteId, Window,
+    backup::BackupName,
     message::RefusedReason,
     support::{GrantId, Scope},
 };
@@ -181,6 +182,28 @@ pub enum About {
         /// When it was measured: seconds since 1970 in UTC.
         at: u64,
     },
+    /// Something about encrypted backups was asked of the hub, or was about to be.
+    Backup {
+        /// What.
+        step: BackupStep,
+        /// Of which backup.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<BackupName>,
+    },
+}
+
+/// What is asked of the hub about backups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BackupStep {
+    /// To keep one.
+    Keep,
+    /// Which it keeps.
+    List,
+    /// To give one back.
+    Fetch,
+    /// To remove one.
+    Remove,
 }
 
 impl About {
@@ -200,6 +223,7 @@ impl About {
             Self::SessionBegan { .. } => Kind::SessionBegan,
             Self::Session { .. } => Kind::Session,
             Self::Health { .. } => Kind::Health,
+            Self::Backup { .. } => Kind::Backup,
         }
     }
 
@@ -245,11 +269,13 @@ pub enum Kind {
     Session,
     /// A report of the machine's health left, or was about to.
     Health,
+    /// Something about encrypted backups was asked of the hub.
+    Backup,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Report,
         Self::Receipt,
         Self::Refused,
@@ -263,6 +289,7 @@ impl Kind {
         Self::SessionBegan,
         Self::Session,
         Self::Health,
+        Self::Backup,
     ];
 
     /// The word on the line.
@@ -281,6 +308,7 @@ impl Kind {
             Self::SessionBegan => "session_began",
             Self::Session => "session",
             Self::Health => "health",
+            Self::Backup => "backup",
         }
     }
 }
@@ -490,6 +518,7 @@ mod tests {
             Draft::support(About::SessionBegan { session }, "{}"),
             Draft::support(About::Session { session, end: End::Closed, head: LineHash::GENESIS }, "{}"),
             Draft { about: About::Health { at: 60 }, bytes: "{}".into() },
+            Draft::support(About::Backup { step: BackupStep::List, name: None }, "{}"),
         ];
         for (draft, kind) in drafts.into_iter().zip(Kind::ALL) {
             let (entry, line) = Entry::seal(draft, 3, 0, LineHash::GENESIS);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use toml_edit::{DocumentMut, Item, Table, value};
+use toml_edit::{DocumentMut, Item, Table, Value, value};
 
 use super::load::{LoadError, load_text};
 
@@ -81,11 +81,20 @@ pub enum EditError {
 /// # Errors
 /// When the file cannot be read or replaced, or would not load afterwards. It is then as it was.
 pub fn set(file: &Path, switch: Switch, on: bool) -> Result<bool, EditError> {
+    let (section, name) = switch.section_and_name();
+    put(file, section, name, on.into())
+}
+
+/// Sets one key of a section, likewise.
+///
+/// # Errors
+/// As [`set`].
+pub fn put(file: &Path, section: &str, name: &str, value: Value) -> Result<bool, EditError> {
     // A link to the file stays a link.
     let real = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let fail = |source| EditError::Unwritable { file: file.to_owned(), source };
     let before = fs::read_to_string(&real).map_err(fail)?;
-    let after = edited(file, &before, switch, on)?;
+    let after = edited(file, &before, (section, name), value)?;
     if after == before {
         return Ok(false);
     }
@@ -105,8 +114,8 @@ pub fn set(file: &Path, switch: Switch, on: bool) -> Result<bool, EditError> {
     Ok(true)
 }
 
-/// The text with the switch set.
-fn edited(file: &Path, text: &str, switch: Switch, on: bool) -> Result<String, EditError> {
+/// The text with the key set.
+fn edited(file: &Path, text: &str, (section, name): (&str, &str), new: Value) -> Result<String, EditError> {
     // The file alone must load: what the environment says today may not be there tomorrow.
     let nothing = std::iter::empty();
     load_text(file, text, nothing.clone())?;
@@ -114,7 +123,6 @@ fn edited(file: &Path, text: &str, switch: Switch, on: bool) -> Result<String, E
         file: file.to_owned(),
         source: io::Error::other(error.message().to_owned()),
     })?;
-    let (section, name) = switch.section_and_name();
     if document.get(section).is_none() {
         let mut table = Table::new();
         if !document.as_table().is_empty() {
@@ -127,10 +135,10 @@ fn edited(file: &Path, text: &str, switch: Switch, on: bool) -> Result<String, E
             // Taking over the decor keeps the comment at the end of the line.
             Some(old) => {
                 let decor = old.decor().clone();
-                *old = on.into();
+                *old = new;
                 *old.decor_mut() = decor;
             }
-            None => drop(section.insert(name, value(on))),
+            None => drop(section.insert(name, value(new))),
         }
     }
     let edited = document.to_string();
@@ -156,7 +164,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str, switch: Switch, on: bool, expected: Expect) {
-        expected.assert_eq(&edited(Path::new("demarc.toml"), text, switch, on).unwrap());
+        expected.assert_eq(&edited(Path::new("demarc.toml"), text, switch.section_and_name(), on.into()).unwrap());
     }
 
     #[test]

@@ -113,8 +113,8 @@ pub fn link(
         None => hub_endpoint.port,
     };
     let state_dir = settings.state_dir.clone();
-    let (upload, health) = (uploads.stats.on, uploads.health.on);
-    Ok((LinkSettings { generation, state_dir, site: site.clone(), hub, proxy, upload, health }, port))
+    let (upload, health, backup) = (uploads.stats.on, uploads.health.on, settings.backup.is_on());
+    Ok((LinkSettings { generation, state_dir, site: site.clone(), hub, proxy, upload, health, backup }, port))
 }
 
 /// The enrollment, where there is one.

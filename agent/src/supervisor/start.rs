@@ -16,6 +16,7 @@ use tokio::{
 
 use super::{
     Ending, Happening, Inbox, Supervisor,
+    backups::Backups,
     connections::Connections,
     derive,
     keeper::Keeper,
@@ -176,6 +177,8 @@ fn supervisor(
     let (to_web_findings, web_findings) = mpsc::channel(MOST_EVENTS);
     let (to_keeper, keeper) = mpsc::channel(MOST_EVENTS);
     let (to_messenger, messenger) = mpsc::channel(MOST_EVENTS);
+    let (to_archivist, archivist) = mpsc::channel(MOST_EVENTS);
+    let backups = Backups::new(&state, to_archivist);
     let (sessions, dead) = Sessions::new(&state, home, to_sessions);
     let keeper_of_recordings = Keeper::new(to_keeper, &loaded.settings, Instant::now());
     let mut supervisor = Supervisor {
@@ -205,6 +208,7 @@ fn supervisor(
         web: Web::new(listener, to_web, to_web_findings),
         keeper: keeper_of_recordings,
         messenger: Messenger::new(to_messenger),
+        backups,
         watched_config,
         watched_site,
         waiting: Vec::new(),
@@ -213,7 +217,7 @@ fn supervisor(
     };
     supervisor.close_what_was_left(dead);
     let inbox =
-        Inbox { collector, link, sessions: sessions_said, dialled, keeper, messenger, web: web_said, web_findings };
+        Inbox { collector, link, sessions: sessions_said, dialled, keeper, messenger, archivist, web: web_said, web_findings };
     (supervisor, inbox)
 }
 
@@ -248,6 +252,7 @@ async fn main_loop(mut supervisor: Supervisor, mut inbox: Inbox, bound: Bound) -
             () = web::knock(&door), if supervisor.web.is_asleep() => Happening::Knocked,
             Some((number, event)) = inbox.keeper.recv() => Happening::Keeper(number, event),
             Some((number, event)) = inbox.messenger.recv() => Happening::Messenger(number, event),
+            Some((number, event)) = inbox.archivist.recv() => Happening::Archivist(number, event),
             Some(dialled) = inbox.dialled.recv() => Happening::Dialled(dialled),
             Some((request, answer)) = asked.recv() => Happening::Asked(request, answer),
             _ = terminate.recv() => Happening::Stop,
