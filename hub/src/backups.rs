@@ -30,6 +30,8 @@ use crate::{config::Config, files::Asker, hub::Hub};
 
 /// Where they are kept, below the data directory; a directory for each site.
 const DIRECTORY: &str = "backups";
+/// How the name of a file begins that is still arriving.
+const ARRIVING: &str = "arriving-";
 
 /// Keeps backups, each under its site.
 #[derive(Debug)]
@@ -84,8 +86,10 @@ impl VaultError {
 impl Vault {
     /// By those settings.
     pub fn new(config: &Config) -> Self {
+        let directory = config.data_dir.join(DIRECTORY);
+        clear(&directory);
         Self {
-            directory: config.data_dir.join(DIRECTORY),
+            directory,
             enabled: config.backups.enabled,
             most_bytes: config.backups.most_bytes_per_site.get(),
             keep: config.backups.keep.get().into(),
@@ -135,7 +139,7 @@ impl Vault {
             *count += 1;
             *count
         };
-        let path = own.join(format!("arriving-{}-{number}", std::process::id()));
+        let path = own.join(format!("{ARRIVING}{}-{number}", std::process::id()));
         let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         Ok(Arriving { file, path, bytes: 0, head: Vec::new(), hash: Sha256::new() })
     }
@@ -204,7 +208,18 @@ impl Drop for Arriving {
     }
 }
 
-/// The backups in a directory, the newest first. What broke off when the hub ended is removed by the way.
+/// Removes what was still arriving when the hub ended.
+fn clear(directory: &Path) {
+    let sites = fs::read_dir(directory).into_iter().flatten().flatten();
+    for entry in sites.flat_map(|site| fs::read_dir(site.path()).into_iter().flatten().flatten()) {
+        if entry.file_name().to_string_lossy().starts_with(ARRIVING) {
+            // What cannot be removed is in nobody's list all the same.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// The backups in a directory, the newest first.
 fn list(directory: &Path) -> Vec<KeptBackup> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let mut kept: Vec<KeptBackup> = entries

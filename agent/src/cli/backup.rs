@@ -194,6 +194,25 @@ fn list(loaded: &Loaded, json: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// How backups stand, line by line: nothing where they are off and there never was one.
+pub(super) fn lines(status: &BackupStatus, clock: &Clock) -> Vec<String> {
+    let when = |name: &BackupName| backup::moment(name).map_or_else(|| name.to_string(), |moment| clock.show(moment));
+    let mut lines = Vec::new();
+    if status.enabled {
+        let paths: Vec<String> = status.paths.iter().map(|path| path.display().to_string()).collect();
+        let next = status.next.map_or_else(|| "by command alone".to_owned(), |next| format!("next {}", clock.show(next)));
+        lines.push(format!("on, {next}; of {}", if paths.is_empty() { "nothing".to_owned() } else { paths.join(", ") }));
+    } else if status.last.is_some() || status.at_hub.is_some() {
+        lines.push("off".to_owned());
+    }
+    if status.last.is_some() || status.at_hub.is_some() {
+        let part = |name: &Option<BackupName>| name.as_ref().map_or_else(|| "none".to_owned(), when);
+        lines.push(format!("newest here {}, newest at the hub {}", part(&status.last), part(&status.at_hub)));
+    }
+    lines.extend(status.troubles.iter().cloned());
+    lines
+}
+
 /// Which backup is meant.
 #[derive(Clone, Debug)]
 enum Which {

@@ -76,6 +76,7 @@ impl Bench {
             proxy: None,
             upload: true,
             health: true,
+            backup: false,
         };
         let (ours, theirs) = UnixStream::pair().unwrap();
         let link = tokio::spawn(run_with(Channel::new(theirs).unwrap(), None, patience));
