@@ -38,7 +38,8 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 
 use self::{
-    backoff::Backoff, backups::Courier, doors::Doors, error::LinkError, identity::Identity, proxy::Proxy, tls::Trust, tunnel::Tunnel,
+    backoff::Backoff, backups::Courier, doors::Doors, error::LinkError, identity::Identity, proxy::Proxy, tls::Trust,
+    tunnel::Tunnel,
 };
 use crate::{
     gate::ClearedHealth,

@@ -86,14 +86,23 @@ impl VaultError {
 impl Vault {
     /// By those settings.
     pub fn new(config: &Config) -> Self {
-        let directory = config.data_dir.join(DIRECTORY);
-        clear(&directory);
         Self {
-            directory,
+            directory: config.data_dir.join(DIRECTORY),
             enabled: config.backups.enabled,
             most_bytes: config.backups.most_bytes_per_site.get(),
             keep: config.backups.keep.get().into(),
             placing: Mutex::new(0),
+        }
+    }
+
+    /// Removes what was still arriving when the hub ended.
+    pub fn clear(&self) {
+        let sites = fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        for entry in sites.flat_map(|site| fs::read_dir(site.path()).into_iter().flatten().flatten()) {
+            if entry.file_name().to_string_lossy().starts_with(ARRIVING) {
+                // What cannot be removed is in nobody's list all the same.
+                let _ = fs::remove_file(entry.path());
+            }
         }
     }
 
@@ -208,17 +217,6 @@ impl Drop for Arriving {
     }
 }
 
-/// Removes what was still arriving when the hub ended.
-fn clear(directory: &Path) {
-    let sites = fs::read_dir(directory).into_iter().flatten().flatten();
-    for entry in sites.flat_map(|site| fs::read_dir(site.path()).into_iter().flatten().flatten()) {
-        if entry.file_name().to_string_lossy().starts_with(ARRIVING) {
-            // What cannot be removed is in nobody's list all the same.
-            let _ = fs::remove_file(entry.path());
-        }
-    }
-}
-
 /// The backups in a directory, the newest first.
 fn list(directory: &Path) -> Vec<KeptBackup> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
@@ -245,6 +243,7 @@ fn hash(mut file: fs::File) -> io::Result<Option<String>> {
 
 /// What a site can ask about its own backups.
 pub fn router(hub: &Arc<Hub>) -> Router {
+    hub.backups.clear();
     if !hub.backups.enabled {
         let none = (StatusCode::SERVICE_UNAVAILABLE, "this hub keeps no backups\n");
         let refuse = axum::routing::any(move || async move { none.into_response() });
@@ -264,7 +263,8 @@ fn named(file: &str) -> Result<BackupName, VaultError> {
 impl IntoResponse for VaultError {
     fn into_response(self) -> Response {
         // What the disk says is for the hub's own log.
-        let words = if matches!(self, Self::Disk(_)) { "the hub cannot do that now\n".to_owned() } else { format!("{self}\n") };
+        let words =
+            if matches!(self, Self::Disk(_)) { "the hub cannot do that now\n".to_owned() } else { format!("{self}\n") };
         (self.status(), words).into_response()
     }
 }

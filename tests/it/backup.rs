@@ -104,6 +104,9 @@ fn a_new_machine_gets_its_configuration_back_by_the_key_alone() {
     assert_eq!(kept.len(), 1);
     assert_eq!(fs::read(&kept[0]).unwrap(), fs::read(first.site.state().join(format!("backups/{name}.age"))).unwrap());
 
+    let shown: Value = serde_json::from_str(&hub.show("site-one")).unwrap();
+    assert_eq!((&shown["backups"][0]["name"], &shown["backups"][0]["bytes"]), (&name.into(), &made["packed"]["size"]));
+
     // Nothing at the hub tells what is in it.
     for file in files_below(&hub.home()) {
         let bytes = fs::read(&file).unwrap();
@@ -187,7 +190,10 @@ fn no_recording_is_in_a_backup() {
     backed.site.stop();
     let spool = backed.site.path("spool");
     let setup = Setup {
-        sections: backed.setup.sections.replace("every", &format!("recipient = {:?}\nenabled = true\nevery", recipient(&backed)))
+        sections: backed
+            .setup
+            .sections
+            .replace("every", &format!("recipient = {:?}\nenabled = true\nevery", recipient(&backed)))
             .replacen("paths = [", &format!("paths = [{spool:?}, "), 1)
             + &format!("[recordings]\npaths = [{monitor:?}]\n"),
         ..backed.setup.clone()
@@ -213,15 +219,22 @@ fn off_is_off_and_what_is_on_its_way_is_cut_off() {
     let setup = Setup { hub: Some(relay.address().to_string()), ..Setup::default() };
     let mut backed = Backed::with(&hub, "site-one", "", setup);
     // Nothing that can be compressed, so that there is something to cut.
-    let noise: Vec<u8> = (0..4u64 << 20).scan(1u64, |state, _| {
-        *state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        Some((*state >> 56) as u8)
-    }).collect();
+    let noise: Vec<u8> = (0..4u64 << 20)
+        .scan(1u64, |state, _| {
+            *state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            Some((*state >> 56) as u8)
+        })
+        .collect();
     fs::write(backed.site.path("etc/asterisk/noise.bin"), noise).unwrap();
     backed.start();
     relay.stall_after(200_000);
     let mut asked = backed.site.command();
-    let mut asked = asked.args(["backup", "now"]).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut asked = asked
+        .args(["backup", "now"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
     wait::until_true(LIMIT, "a backup on its way", || relay.is_stalled());
     let began = std::time::Instant::now();
     backed.site.run(&["backup", "off"]).ok();
@@ -246,6 +259,11 @@ fn off_is_off_and_what_is_on_its_way_is_cut_off() {
     let words = refused.fails_with(1);
     assert!(words.contains("not at the hub"), "{words}");
     assert!(at_hub(&hub, "site-one").is_empty());
+    // It does so over a restart.
+    backed.site.kill();
+    backed.site.start();
+    backed.site.run(&["tunnel", "on"]).ok();
+    wait::until_true(LIMIT, "the backup at the hub", || at_hub(&hub, "site-one").len() == 1);
 }
 
 #[test]
@@ -258,9 +276,14 @@ fn each_site_has_its_own_and_the_newest_stay() {
     let names: Vec<String> = (0..3).map(|_| one.now()["packed"]["name"].as_str().unwrap().to_owned()).collect();
     wait::until_true(LIMIT, "the surplus to go", || at_hub(&hub, "site-one").len() == 2);
     assert!(!at_hub(&hub, "site-one").iter().any(|file| file.ends_with(format!("{}.age", names[0]))));
-    assert_eq!(fs::read_dir(one.site.state().join("backups")).unwrap().flatten().filter(|entry| {
-        entry.file_name().to_string_lossy().ends_with(".age")
-    }).count(), 2);
+    assert_eq!(
+        fs::read_dir(one.site.state().join("backups"))
+            .unwrap()
+            .flatten()
+            .filter(|entry| { entry.file_name().to_string_lossy().ends_with(".age") })
+            .count(),
+        2
+    );
     let listed = two.site.run(&["backup", "list", "--json"]).json();
     assert_eq!(listed["hub"], Value::Array(Vec::new()), "{listed}");
     let refused = one.restore(&two.site, &names[2], &two.site.path("theirs"));
@@ -289,7 +312,11 @@ fn the_hub_keeps_nothing_that_is_not_encrypted_and_nothing_too_long() {
     fs::write(hub.config(), config).unwrap();
     hub.serve();
     let mut backed = Backed::new(&hub, "site-one", "");
-    fs::write(backed.site.path("etc/asterisk/noise.bin"), (0..4000u32).flat_map(|n| n.wrapping_mul(2654435761).to_le_bytes()).collect::<Vec<u8>>()).unwrap();
+    fs::write(
+        backed.site.path("etc/asterisk/noise.bin"),
+        (0..4000u32).flat_map(|n| n.wrapping_mul(2654435761).to_le_bytes()).collect::<Vec<u8>>(),
+    )
+    .unwrap();
     backed.start();
     let made = backed.site.run(&["backup", "now"]);
     let words = made.fails_with(1);

@@ -105,7 +105,9 @@ impl Identity {
             if body.len() != FILE_KEY + TAG {
                 return Err(OpenError::Damaged);
             }
-            if let Ok(opened) = key.and_then(|key| key.open_in_place(zero_nonce(), Aad::empty(), &mut body).map(|o| &*o)) {
+            if let Ok(opened) =
+                key.and_then(|key| key.open_in_place(zero_nonce(), Aad::empty(), &mut body).map(|o| &*o))
+            {
                 return opened.try_into().map_err(|_| OpenError::Damaged);
             }
         }
@@ -147,18 +149,18 @@ impl<W: Write> Sealer<W> {
         let mut nonce = [0; 16];
         fill(&mut file_key).and_then(|()| fill(&mut nonce)).map_err(no_crypto)?;
         let ephemeral = EphemeralPrivateKey::generate(&X25519, &SystemRandom::new()).map_err(no_crypto)?;
-        let share: [u8; 32] =
-            ephemeral.compute_public_key().map_err(no_crypto)?.as_ref().try_into().map_err(|_| no_crypto(Unspecified))?;
+        let share: [u8; 32] = ephemeral
+            .compute_public_key()
+            .map_err(no_crypto)?
+            .as_ref()
+            .try_into()
+            .map_err(|_| no_crypto(Unspecified))?;
         let peer = UnparsedPublicKey::new(&X25519, recipient.0);
         let key = agree_ephemeral(ephemeral, peer, Unspecified, |shared| wrapping_key(shared, &share, recipient));
         let mut body = file_key.to_vec();
         let sealed = key.and_then(|key| key.seal_in_place_append_tag(zero_nonce(), Aad::empty(), &mut body));
         sealed.map_err(no_crypto)?;
-        let head = format!(
-            "{VERSION}\n-> X25519 {}\n{}\n---",
-            BASE64_NOPAD.encode(&share),
-            BASE64_NOPAD.encode(&body)
-        );
+        let head = format!("{VERSION}\n-> X25519 {}\n{}\n---", BASE64_NOPAD.encode(&share), BASE64_NOPAD.encode(&body));
         let mac = hmac::sign(&header_key(&file_key).map_err(no_crypto)?, head.as_bytes());
         writeln!(output, "{head} {}", BASE64_NOPAD.encode(mac.as_ref()))?;
         output.write_all(&nonce)?;
@@ -248,8 +250,7 @@ impl<R: BufRead> Opener<R> {
         let mut chunk = std::mem::replace(&mut self.sealed, rest);
         let first = self.stream.counter == 0;
         let nonce = self.stream.next(last)?;
-        let length =
-            self.stream.key.open_in_place(nonce, Aad::empty(), &mut chunk).map_err(|_| damaged())?.len();
+        let length = self.stream.key.open_in_place(nonce, Aad::empty(), &mut chunk).map_err(|_| damaged())?.len();
         if length == 0 && !first {
             return Err(damaged());
         }

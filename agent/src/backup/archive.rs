@@ -81,7 +81,8 @@ pub(super) fn pack(
 ) -> io::Result<Packed> {
     let counted = Counted { file, bytes: 0, hash: Sha256::new() };
     let compressed = GzEncoder::new(Sealer::new(counted, recipient)?, Compression::default());
-    let mut packer = Packer { tar: Builder::new(compressed), files: 0, bytes: 0, skipped: Vec::new(), skipped_count: 0, tell };
+    let mut packer =
+        Packer { tar: Builder::new(compressed), files: 0, bytes: 0, skipped: Vec::new(), skipped_count: 0, tell };
     for path in paths {
         packer.path(path)?;
     }

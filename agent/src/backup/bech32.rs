@@ -17,12 +17,14 @@ pub(super) fn encode(prefix: &str, bytes: &[u8]) -> String {
 
 /// The prefix in small letters and the bytes, where the checksum is right.
 pub(super) fn decode(text: &str) -> Option<(String, Vec<u8>)> {
-    let is_mixed = text.bytes().any(|byte| byte.is_ascii_lowercase()) && text.bytes().any(|byte| byte.is_ascii_uppercase());
+    let is_mixed =
+        text.bytes().any(|byte| byte.is_ascii_lowercase()) && text.bytes().any(|byte| byte.is_ascii_uppercase());
     if is_mixed || !text.is_ascii() {
         return None;
     }
     let text = text.to_ascii_lowercase();
-    let (prefix, letters) = text.rsplit_once('1').filter(|(prefix, letters)| !prefix.is_empty() && letters.len() >= CHECKSUM)?;
+    let (prefix, letters) =
+        text.rsplit_once('1').filter(|(prefix, letters)| !prefix.is_empty() && letters.len() >= CHECKSUM)?;
     let value = |letter: u8| LETTERS.iter().position(|known| *known == letter).and_then(|at| u8::try_from(at).ok());
     let data: Vec<u8> = letters.bytes().map(value).collect::<Option<_>>()?;
     let values = [expand(prefix), data.clone()].concat();

@@ -18,8 +18,7 @@ const ROOTS_OWN: &[&str] = &["/etc/shadow", "/etc/gshadow", "/root"];
 pub fn find(settings: &Settings) -> (Vec<PathBuf>, Vec<String>) {
     let named = &settings.backup.paths;
     let usual = named.is_empty();
-    let paths: Vec<PathBuf> =
-        if usual { USUAL.iter().map(PathBuf::from).collect() } else { named.clone() };
+    let paths: Vec<PathBuf> = if usual { USUAL.iter().map(PathBuf::from).collect() } else { named.clone() };
     let shut = shut(settings);
     let (mut found, mut troubles): (Vec<PathBuf>, Vec<String>) = Default::default();
     for path in paths {
@@ -52,8 +51,10 @@ fn shut(settings: &Settings) -> Vec<(PathBuf, &'static str)> {
     let roots = ROOTS_OWN.iter().map(|path| (Path::new(path), "secrets of the system lie"));
     let all = recordings.chain(ours).chain(roots);
     // Both names count: a tree may be a link to another disk, and its link be made anew.
-    all.flat_map(|(path, what)| [Some(path.to_owned()), fs::canonicalize(path).ok()].into_iter().flatten().map(move |p| (p, what)))
-        .collect()
+    all.flat_map(|(path, what)| {
+        [Some(path.to_owned()), fs::canonicalize(path).ok()].into_iter().flatten().map(move |p| (p, what))
+    })
+    .collect()
 }
 
 #[cfg(test)]

@@ -106,7 +106,11 @@ fn follow(loaded: &Loaded) -> anyhow::Result<()> {
             if let Some(error) = reloaded.error {
                 anyhow::bail!("the config file was changed, but the running demarc does not take it: {error}");
             }
-            reloaded.notices.iter().filter(|notice| notice.contains("restart demarc")).for_each(|notice| eprintln!("{notice}"));
+            reloaded
+                .notices
+                .iter()
+                .filter(|notice| notice.contains("restart demarc"))
+                .for_each(|notice| eprintln!("{notice}"));
             Ok(())
         }
         Err(client::AskError::NotRunning) => Ok(()),
@@ -130,13 +134,7 @@ fn now(loaded: &Loaded, json: bool) -> anyhow::Result<ExitCode> {
     }
     let Outcome { packed: Some(packed), at_hub, .. } = outcome else { anyhow::bail!("no backup was made") };
     if !json {
-        println!(
-            "{}: {} files, {}; {} encrypted.",
-            packed.name,
-            packed.files,
-            size(packed.bytes),
-            size(packed.size)
-        );
+        println!("{}: {} files, {}; {} encrypted.", packed.name, packed.files, size(packed.bytes), size(packed.size));
         packed.skipped.iter().for_each(|skipped| println!("Left out: {skipped}"));
         let more = packed.skipped_count.saturating_sub(packed.skipped.len() as u64);
         if more > 0 {
@@ -200,8 +198,10 @@ pub(super) fn lines(status: &BackupStatus, clock: &Clock) -> Vec<String> {
     let mut lines = Vec::new();
     if status.enabled {
         let paths: Vec<String> = status.paths.iter().map(|path| path.display().to_string()).collect();
-        let next = status.next.map_or_else(|| "by command alone".to_owned(), |next| format!("next {}", clock.show(next)));
-        lines.push(format!("on, {next}; of {}", if paths.is_empty() { "nothing".to_owned() } else { paths.join(", ") }));
+        let next =
+            status.next.map_or_else(|| "by command alone".to_owned(), |next| format!("next {}", clock.show(next)));
+        lines
+            .push(format!("on, {next}; of {}", if paths.is_empty() { "nothing".to_owned() } else { paths.join(", ") }));
     } else if status.last.is_some() || status.at_hub.is_some() {
         lines.push("off".to_owned());
     }

@@ -118,10 +118,7 @@ pub(super) fn filters(profile: &Profile) -> Result<Vec<BpfProgram>, BackendError
     let subject = profile.subject;
     let mut filters = Vec::new();
     let mut refused = deny_always(NEVER);
-    if matches!(
-        subject,
-        Subject::Collector | Subject::Link | Subject::Web | Subject::Keeper | Subject::Archivist
-    ) {
+    if matches!(subject, Subject::Collector | Subject::Link | Subject::Web | Subject::Keeper | Subject::Archivist) {
         refused.extend(no_programs()?);
         refused.extend(deny_always(MODES_AND_OWNERS));
         refused.extend(deny_always(&[libc::SYS_listen]));

@@ -163,7 +163,9 @@ async fn take(response: Response<Incoming>, act: &Act, place: &Path, bytes: &Ato
             if same { Ok(Vec::new()) } else { Err("the hub stored other bytes than those that were sent".to_owned()) }
         }
         (Act::List, StatusCode::OK) => {
-            let body = files::whole(response.into_body(), MOST_LIST).await.ok_or("the hub's list broke off, or is too long")?;
+            let body = files::whole(response.into_body(), MOST_LIST)
+                .await
+                .ok_or("the hub's list broke off, or is too long")?;
             serde_json::from_slice(&body).map_err(|_| "the hub's list makes no sense".to_owned())
         }
         (Act::Fetch { .. }, StatusCode::OK) => fetch(response.into_body(), place, bytes).await.map(|()| Vec::new()),

@@ -109,7 +109,10 @@ impl Backup {
             return Some(("backup.recipient", "this is no public key of age (age1…); `demarc backup key` makes one"));
         }
         if self.enabled && self.recipient.is_none() {
-            return Some(("backup.enabled", "there is no backup.recipient to encrypt to; `demarc backup key` makes one"));
+            return Some((
+                "backup.enabled",
+                "there is no backup.recipient to encrypt to; `demarc backup key` makes one",
+            ));
         }
         let is_whole_system = |path: &PathBuf| {
             let path: PathBuf = path.components().collect();

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     fs,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -54,8 +55,12 @@ pub(super) struct Backups {
     not_before: Instant,
     /// What was made and did not reach the hub.
     unsent: Option<Box<Packed>>,
-    /// By which settings the clock went.
-    section: Section,
+    /// By which settings the clock went, and what they cover; what is wrong with the rest, in words. Paths are looked for when
+    /// the settings change and not more often: one may lie on a disk far away, which makes everybody wait who looks.
+    section: (Section, Vec<PathBuf>),
+    places: (Vec<PathBuf>, Vec<String>),
+    /// When the newest was made by this machine's clock, which may have been wrong at the time.
+    made: Option<u64>,
     /// Why the last backup was not made, or is not at the hub, in words.
     trouble: Option<String>,
 }
@@ -73,10 +78,21 @@ enum Work {
 /// What is being done.
 enum Stage {
     Idle,
-    Packing { job: u64, process: Process<Task>, task: Option<Task>, until: Instant, said: Option<Result<Box<Packed>, String>> },
+    Packing {
+        job: u64,
+        process: Process<Task>,
+        task: Option<Task>,
+        until: Instant,
+        said: Option<Result<Box<Packed>, String>>,
+    },
     /// The ledger is to have it first.
-    Entering { trip: Trip, entry: u64 },
-    Carrying { trip: Trip },
+    Entering {
+        trip: Trip,
+        entry: u64,
+    },
+    Carrying {
+        trip: Trip,
+    },
 }
 
 /// An errand, and what it is for.
@@ -101,7 +117,9 @@ impl Backups {
             at_hub: noted.and_then(|name| name.trim().parse().ok()),
             not_before: Instant::now(),
             unsent: fs::read(unsent_file(state)).ok().and_then(|text| serde_json::from_slice(&text).ok()),
-            section: Section::default(),
+            section: Default::default(),
+            places: Default::default(),
+            made: local(state).first().and_then(|(name, _)| moment(name)).map(|made| made.min(clock())),
             trouble: None,
         }
     }
@@ -153,8 +171,10 @@ impl Supervisor {
         if self.ending.is_some() {
             return;
         }
-        if self.backups.section != self.loaded.settings.backup {
-            self.backups.section = self.loaded.settings.backup.clone();
+        let settings = &self.loaded.settings;
+        if self.backups.section.0 != settings.backup || self.backups.section.1 != settings.recordings.paths {
+            self.backups.section = (settings.backup.clone(), settings.recordings.paths.clone());
+            self.backups.places = if settings.backup.is_on() { places::find(settings) } else { Default::default() };
             self.backups.not_before = now;
         }
         let idle = matches!(self.backups.stage, Stage::Idle) && self.backups.waiting.is_empty();
@@ -186,20 +206,23 @@ impl Supervisor {
     fn next_backup(&self) -> Option<u64> {
         let section = &self.loaded.settings.backup;
         let every = section.every.seconds().filter(|_| section.is_on())?;
-        let newest = local(&self.state).first().and_then(|(name, _)| moment(name));
-        Some(newest.map_or_else(clock, |newest| newest.saturating_add(every)))
+        Some(self.backups.made.map_or_else(clock, |made| made.saturating_add(every)))
     }
 
     /// What is due. It is looked at every few minutes, since a clock may be set.
     fn queue_by_the_clock(&mut self, now: Instant) {
         self.backups.not_before = now + AGAIN;
         // A config file that cannot be read may say that nothing is to be made.
-        let Some(next) = self.next_backup().filter(|_| self.config_error.is_none()) else { return };
-        let wait = next.saturating_sub(clock());
+        if self.config_error.is_some() || !self.loaded.settings.backup.is_on() {
+            return;
+        }
+        let wait = self.next_backup().map_or(u64::MAX, |next| next.saturating_sub(clock()));
         if wait == 0 {
             self.backups.queue(Work::Make);
         } else if let Some(packed) = self.backups.unsent.clone() {
-            if self.linked.as_ref().is_some_and(|link| link.connected) {
+            if !self.state.backups().join(packed.name.file()).is_file() {
+                self.note_unsent(None);
+            } else if self.linked.as_ref().is_some_and(|link| link.connected) {
                 self.backups.queue(Work::Keep(packed));
             } else {
                 self.backups.not_before = now + SOON;
@@ -237,9 +260,9 @@ impl Supervisor {
         let Some(recipient) = section.recipient.clone().filter(|_| section.enabled) else {
             return Err("backups are off; `demarc backup key` and `demarc backup on` switch them on".to_owned());
         };
-        let (places, troubles) = places::find(settings);
-        let held = |place: &std::path::PathBuf| self.ground.landlock.is_none() || covers(&self.granted, place);
-        let paths: Vec<_> = places.into_iter().filter(held).collect();
+        let (places, troubles) = &self.backups.places;
+        let held = |place: &&PathBuf| self.ground.landlock.is_none() || covers(&self.granted, place);
+        let paths: Vec<_> = places.iter().filter(held).cloned().collect();
         if paths.is_empty() {
             let why = troubles.first().cloned();
             return Err(why.unwrap_or_else(|| {
@@ -248,7 +271,7 @@ impl Supervisor {
                     .to_owned()
             }));
         }
-        let profile = layout::archivist(&self.ground, settings);
+        let profile = layout::archivist(&self.ground, settings, &paths);
         let task = Task {
             state_dir: settings.state_dir.clone(),
             paths,
@@ -298,9 +321,12 @@ impl Supervisor {
                     Ok(packed) => {
                         tracing::info!("a backup was made: {} files, {} bytes encrypted", packed.files, packed.size);
                         if packed.skipped_count > 0 {
-                            tracing::warn!("{} files are not in the backup; `demarc backup now` says which", packed.skipped_count);
+                            tracing::warn!(
+                                "{} files are not in the backup; `demarc backup now` says which",
+                                packed.skipped_count
+                            );
                         }
-                        self.backups.trouble = None;
+                        (self.backups.trouble, self.backups.made) = (None, Some(clock()));
                         self.keep_at_hub(job, packed);
                     }
                     Err(why) => self.backup_failed(job, why),
@@ -318,7 +344,9 @@ impl Supervisor {
     fn begin_trip(&mut self, trip: Trip) {
         let link = match &self.link_settings {
             Err(why) => Err(format!("there is no tunnel: {why}")),
-            Ok(_) if self.link.running().is_none_or(|link| link.ready.is_none()) => Err("the link does not run".to_owned()),
+            Ok(_) if self.link.running().is_none_or(|link| link.ready.is_none()) => {
+                Err("the link does not run".to_owned())
+            }
             Ok((link, _)) if trip.act.needs_consent() && !link.backup => Err("backups were switched off".to_owned()),
             Ok((link, _)) => Ok(link.hub.clone()),
         };
@@ -385,7 +413,8 @@ impl Supervisor {
         match (&trip.act, trip.packed.is_some()) {
             (Act::Keep { name, .. }, _) => {
                 tracing::info!("the hub keeps the backup {name}");
-                let noted = Staged::write(&self.state.backup_at_hub(), name.as_str().as_bytes()).and_then(Staged::commit);
+                let noted =
+                    Staged::write(&self.state.backup_at_hub(), name.as_str().as_bytes()).and_then(Staged::commit);
                 if let Err(error) = noted {
                     tracing::warn!("that the hub keeps a backup could not be noted: {error}");
                 }
@@ -417,7 +446,8 @@ impl Supervisor {
         match trip.surplus.pop() {
             Some(name) => self.begin_trip(Trip { act: Act::Remove { name }, ..trip }),
             None => {
-                let outcome = Outcome { packed: trip.packed.map(|packed| *packed), at_hub: Some(Ok(())), ..Outcome::default() };
+                let outcome =
+                    Outcome { packed: trip.packed.map(|packed| *packed), at_hub: Some(Ok(())), ..Outcome::default() };
                 self.backups.done(trip.job, outcome);
             }
         }
@@ -464,7 +494,7 @@ impl Supervisor {
     pub(super) fn backup_status(&self) -> BackupStatus {
         let settings = &self.loaded.settings;
         let enabled = settings.backup.is_on();
-        let (paths, troubles) = if enabled { places::find(settings) } else { Default::default() };
+        let (paths, troubles) = self.backups.places.clone();
         BackupStatus {
             enabled,
             paths,
@@ -481,7 +511,7 @@ impl Supervisor {
         if !settings.backup.is_on() || self.ground.landlock.is_none() {
             return None;
         }
-        let (places, _) = places::find(settings);
+        let (places, _) = &self.backups.places;
         let missing = places.iter().find(|place| !covers(&self.granted, place))?;
         Some(format!(
             "{} was not to be backed up, or not there, when demarc was started, and the running demarc may not read it; restart \
@@ -491,6 +521,6 @@ impl Supervisor {
     }
 }
 
-fn unsent_file(state: &StateDir) -> std::path::PathBuf {
+fn unsent_file(state: &StateDir) -> PathBuf {
     state.backups().join("unsent.json")
 }

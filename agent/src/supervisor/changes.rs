@@ -129,7 +129,9 @@ impl Supervisor {
         let before = &self.collector_settings;
         let backs_up = |link: &Result<(LinkSettings, u16), String>| link.as_ref().is_ok_and(|(link, _)| link.backup);
         if (backs_up(&self.link_settings) && !backs_up(&link))
-            || (before.upload && !collector.upload) || (before.health.upload && !collector.health.upload) {
+            || (before.upload && !collector.upload)
+            || (before.health.upload && !collector.health.upload)
+        {
             self.silence = Some(Silence { generation: next, until: now + LINK_OFF });
         }
         self.collector_settings = collector;

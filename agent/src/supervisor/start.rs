@@ -216,8 +216,17 @@ fn supervisor(
         ending: None,
     };
     supervisor.close_what_was_left(dead);
-    let inbox =
-        Inbox { collector, link, sessions: sessions_said, dialled, keeper, messenger, archivist, web: web_said, web_findings };
+    let inbox = Inbox {
+        collector,
+        link,
+        sessions: sessions_said,
+        dialled,
+        keeper,
+        messenger,
+        archivist,
+        web: web_said,
+        web_findings,
+    };
     (supervisor, inbox)
 }
 

@@ -30,7 +30,9 @@ pub(super) fn run(loaded: &Loaded, order: Order) -> anyhow::Result<Outcome> {
         bar.set_style(style);
     }
     loop {
-        let Told::State(state) = ask(Order::Look { job })? else { anyhow::bail!("the running demarc gives another answer") };
+        let Told::State(state) = ask(Order::Look { job })? else {
+            anyhow::bail!("the running demarc gives another answer")
+        };
         match state {
             JobState::Waiting => bar.set_message("waiting"),
             JobState::Packing { files, bytes } => bar.set_message(format!("{files} files read, {}", size(bytes))),

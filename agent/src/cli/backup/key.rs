@@ -35,7 +35,9 @@ pub(super) fn run(args: &KeyArgs, config: &Path, loaded: &Loaded) -> anyhow::Res
     println!("# public key: {recipient}");
     println!("{}", identity.to_text().expose());
     eprintln!("This is the key, and it is stored nowhere else: not in demarc, not at the vendor.");
-    eprintln!("Print it or write it down, and keep it where this machine's loss is not its loss: paper in a safe, a USB stick.");
+    eprintln!(
+        "Print it or write it down, and keep it where this machine's loss is not its loss: paper in a safe, a USB stick."
+    );
     eprintln!("Whoever has it can read every backup; whoever loses it can read none.");
     follow(loaded)?;
     if !loaded.settings.backup.enabled {

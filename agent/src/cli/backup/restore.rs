@@ -48,7 +48,9 @@ pub(super) fn run(args: &RestoreArgs, loaded: &Loaded) -> anyhow::Result<ExitCod
             let files = items.iter().filter_map(|item| item.bytes);
             let directory = directory.display();
             println!("{} files ({}) of {shown} are below {directory}.", files.clone().count(), size(files.sum()));
-            println!("Nothing of the phone system was touched. Look at what came out, and then put it in its place, such as");
+            println!(
+                "Nothing of the phone system was touched. Look at what came out, and then put it in its place, such as"
+            );
             println!("  cp -a {directory}/etc/asterisk/. /etc/asterisk/");
             if !rustix::process::geteuid().is_root() {
                 println!("Owners were not restored, since this was not run as root.");
@@ -60,7 +62,9 @@ pub(super) fn run(args: &RestoreArgs, loaded: &Loaded) -> anyhow::Result<ExitCod
             for item in items {
                 match (&item.bytes, &item.link) {
                     (Some(bytes), _) => println!("{bytes:>10}  /{}", item.path.display()),
-                    (None, Some(target)) => println!("{:>10}  /{} -> {}", "link", item.path.display(), target.display()),
+                    (None, Some(target)) => {
+                        println!("{:>10}  /{} -> {}", "link", item.path.display(), target.display())
+                    }
                     (None, None) => println!("{:>10}  /{}/", "", item.path.display()),
                 }
             }
@@ -78,7 +82,8 @@ fn read_key(args: &RestoreArgs) -> anyhow::Result<Identity> {
         let file = File::open(&args.key).with_context(|| format!("the key {shown} cannot be read"))?;
         file.take(MOST_KEY).read_to_string(&mut text).with_context(|| format!("the key {shown} cannot be read"))?;
     }
-    Identity::parse(&text).with_context(|| format!("{shown} holds no key to backups (a line AGE-SECRET-KEY-1…), or a mistyped one"))
+    Identity::parse(&text)
+        .with_context(|| format!("{shown} holds no key to backups (a line AGE-SECRET-KEY-1…), or a mistyped one"))
 }
 
 /// The backup, open, and its name: on this machine, or fetched from the hub by the daemon.

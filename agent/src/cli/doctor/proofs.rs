@@ -18,6 +18,7 @@ use anyhow::Context;
 
 use super::{Expected, Proof};
 use crate::{
+    backup::places,
     confine::{
         Access, Profile, Subject, canary,
         layout::{self, Ground},
@@ -73,7 +74,7 @@ pub(super) fn all(loaded: &Loaded, config: &Path, state: &StateDir, ground: &Gro
         layout::web(ground, settings, config),
         layout::command(ground, settings),
         stage.keeper(),
-        layout::archivist(ground, settings),
+        layout::archivist(ground, settings, &places::find(settings).0),
     ];
     let messenger = settings.health.alert_command.is_some().then(|| layout::messenger(ground, settings));
     let mut proofs = Vec::new();

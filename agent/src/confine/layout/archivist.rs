@@ -1,5 +1,7 @@
 //! What the archivist gets.
 
+use std::path::PathBuf;
+
 use super::{Access, Grant, Ground, LINK_KEY, Profile, Subject, covers, devices, forbidden_to_roles, profile};
 use crate::{
     backup::places,
@@ -9,9 +11,9 @@ use crate::{
 
 /// The archivist's profile: it reads the paths that a backup covers, and writes its own directory. Nothing of the link's can be
 /// read by it, and it has no socket: what it makes is carried by somebody who cannot read it.
-pub fn archivist(ground: &Ground, settings: &Settings) -> Profile {
+pub fn archivist(ground: &Ground, settings: &Settings, places: &[PathBuf]) -> Profile {
     let state = StateDir::new(&settings.state_dir);
-    let mut grants = grants(settings);
+    let mut grants = grants(&state, places);
     grants.extend(devices());
     let mut profile = profile(Subject::Archivist, ground, settings, grants, Vec::new());
     profile.forbidden = forbidden_to_roles(ground, &state);
@@ -25,14 +27,11 @@ pub fn archivist(ground: &Ground, settings: &Settings) -> Profile {
 
 /// What the supervisor holds so that it can hand it on. Where backups are off, that is nothing of the phone system's.
 pub(super) fn supervisors(settings: &Settings) -> Vec<Grant> {
-    if settings.backup.is_on() {
-        return grants(settings);
-    }
-    vec![Grant::new(StateDir::new(&settings.state_dir).backups(), Access::Own)]
+    let places = if settings.backup.is_on() { places::find(settings).0 } else { Vec::new() };
+    grants(&StateDir::new(&settings.state_dir), &places)
 }
 
-fn grants(settings: &Settings) -> Vec<Grant> {
-    let (places, _) = places::find(settings);
-    let own = Grant::new(StateDir::new(&settings.state_dir).backups(), Access::Own);
-    [own].into_iter().chain(places.into_iter().map(|place| Grant::new(place, Access::Read))).collect()
+fn grants(state: &StateDir, places: &[PathBuf]) -> Vec<Grant> {
+    let own = Grant::new(state.backups(), Access::Own);
+    [own].into_iter().chain(places.iter().map(|place| Grant::new(place, Access::Read))).collect()
 }

@@ -37,7 +37,8 @@ pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
             format!("{} is too low; allowed is a whole number, 2 or more", settings.stats.floor),
         );
     }
-    if let Some((key, problem)) = settings.health.fault().or_else(|| settings.updates.fault()).or_else(|| settings.backup.fault())
+    if let Some((key, problem)) =
+        settings.health.fault().or_else(|| settings.updates.fault()).or_else(|| settings.backup.fault())
     {
         return fault(key, problem);
     }
