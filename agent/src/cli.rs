@@ -1,5 +1,6 @@
 //! The command line: one file a command below this one.
 
+pub mod backup;
 pub mod doctor;
 pub mod enroll;
 pub mod health;
@@ -82,6 +83,8 @@ enum Command {
     Stats(stats::StatsArgs),
     /// Shows how the machine is, and switches reports of it to the vendor on or off.
     Health(health::HealthArgs),
+    /// Backs up the phone system's configuration, encrypted to a key that you alone hold, and restores it.
+    Backup(backup::BackupArgs),
     /// Switches the connection to the vendor on or off.
     Tunnel(tunnel::TunnelArgs),
     /// Lets the vendor's support in for a time, watches it, and shows it out.
@@ -155,6 +158,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => doctor::run(args, &cli.config, &loaded),
         Command::Stats(args) => stats::run(args, &cli.config, &loaded),
         Command::Health(args) => health::run(args, &cli.config, &loaded),
+        Command::Backup(args) => backup::run(args, &cli.config, &loaded),
         Command::Tunnel(args) => tunnel::run(args, &cli.config, &loaded),
         Command::Recordings(args) => recordings::run(args, &cli.config, &loaded),
         Command::Support(args) => support::run(args, &loaded),

@@ -1,7 +1,7 @@
 //! What each process may do, enforced by the kernel: an allowlist of files (Landlock), a filter of system calls
 //! (seccomp), and no privileges to gain.
 //!
-//! Nine kinds of process are confined, each by the grants of [`layout`]:
+//! Ten kinds of process are confined, each by the grants of [`layout`]:
 //!
 //! * the **collector** reads call records and writes the store and the outbox; it cannot make an internet socket;
 //! * the **link** reads the outbox and its own keys and connects to one port; it cannot open a call record;
@@ -13,6 +13,8 @@
 //!   the one to whoever started it;
 //! * the **messenger** starts the owner's program when an alert is raised; it and the program can write nowhere, and open
 //!   neither recordings, nor call records, nor anything of ours;
+//! * the **archivist** reads the phone system's configuration, and writes it encrypted; it has no socket but the one to whoever
+//!   started it;
 //! * a **command** (`demarc report` and its like) reads and writes the state directory and the files it was given;
 //! * the worker of a support **session** gets what the scope of its grant needs, and nothing of ours;
 //! * the **shell** that a session starts gets less than its worker, which it can neither signal nor look into ([`shell`]).
@@ -65,6 +67,8 @@ pub enum Subject {
     Keeper,
     /// Starts the owner's program when an alert is raised.
     Messenger,
+    /// Makes one backup of the phone system's configuration.
+    Archivist,
     /// A short-lived command.
     Command,
 }
@@ -81,6 +85,7 @@ impl Subject {
             Self::Shell => "shell",
             Self::Keeper => "keeper",
             Self::Messenger => "messenger",
+            Self::Archivist => "archivist",
             Self::Command => "command",
         }
     }

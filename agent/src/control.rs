@@ -18,6 +18,7 @@ use demarc_proto::support::{Grant, GrantId, Label, Scope};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    backup::{self, BackupStatus},
     ipc::{CollectorStatus, Confined, LinkStatus},
     recordings::{JobState, RecordingsStatus, Work},
     support::SessionId,
@@ -63,6 +64,11 @@ pub enum Request {
         /// What to do.
         work: Work,
     },
+    /// Something about backups; what takes longer is answered with the number of a job.
+    Backup {
+        /// What.
+        order: backup::Order,
+    },
     /// How far is that job?
     Kept {
         /// The number from [`Answer::Keeping`].
@@ -105,6 +111,8 @@ pub enum Answer {
     },
     /// To [`Request::Kept`].
     Kept(Box<JobState>),
+    /// To [`Request::Backup`].
+    Backup(backup::Told),
     /// The request was not understood, or cannot be answered now.
     Refused {
         /// Why.
@@ -238,6 +246,9 @@ pub struct Status {
     /// The vendor's packages, for this machine's package manager.
     #[serde(default)]
     pub updates: Offer,
+    /// How backups of the configuration stand.
+    #[serde(default)]
+    pub backup: BackupStatus,
 }
 
 /// How the owner's pages stand.

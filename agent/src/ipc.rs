@@ -17,6 +17,7 @@ use demarc_proto::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    backup::{Errand, Said},
     confine::Profile,
     gate::{ClearedHealth, entry::About},
     health::{Alert, HealthStatus},
@@ -173,6 +174,8 @@ pub enum ToLink {
         /// Why.
         reason: SessionRefusal,
     },
+    /// Carry a backup, or ask about them; the ledger has it already. Answered by [`FromLink::Backup`].
+    Backup(Errand),
     /// Close the connection and end.
     Stop,
 }
@@ -222,6 +225,8 @@ pub enum FromLink {
         /// The grant that the hub named.
         grant: GrantId,
     },
+    /// News of an errand.
+    Backup(Said),
     /// What `demarc status` shows of the link; sent whenever it changed.
     Status(Box<LinkStatus>),
 }
@@ -362,6 +367,8 @@ pub struct LinkSettings {
     pub health: bool,
     /// Whether the owner lets this machine's package manager reach the vendor's packages.
     pub updates: bool,
+    /// Whether the owner lets encrypted backups leave.
+    pub backup: bool,
 }
 
 /// What confines a role, as `demarc status` and `demarc doctor` show it.

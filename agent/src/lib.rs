@@ -2,6 +2,7 @@
 //!
 //! Data flows one way: `pbx` → `call` → `store` → `tally` → `gate` → `outbox` → `link`. ARCHITECTURE.md has the map.
 
+pub mod backup;
 pub mod call;
 pub mod cgroup;
 mod chart;

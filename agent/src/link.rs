@@ -4,6 +4,7 @@
 //! what the hub says can make it wait, connect again, or take a certificate for its own key, and nothing more.
 
 pub mod backoff;
+mod backups;
 pub mod certificate;
 mod control;
 pub mod dial;
@@ -22,6 +23,8 @@ mod tunnel;
 mod updates;
 mod waiting;
 
+pub(crate) use files::head;
+
 use std::{
     collections::BTreeMap,
     pin::pin,
@@ -36,8 +39,8 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 
 use self::{
-    backoff::Backoff, doors::Doors, error::LinkError, identity::Identity, proxy::Proxy, tls::Trust, tunnel::Tunnel,
-    updates::Updates,
+    backoff::Backoff, backups::Courier, doors::Doors, error::LinkError, identity::Identity, proxy::Proxy, tls::Trust,
+    tunnel::Tunnel, updates::Updates,
 };
 use crate::{
     gate::ClearedHealth,
@@ -113,6 +116,7 @@ async fn run_with(mut channel: LinkChannel, taker: Option<Taker>, patience: Pati
         doors: Doors::new(taker),
         health: None,
         updates: Updates::default(),
+        courier: Courier::default(),
     };
     if link.applied().await.is_ok() {
         link.keep_connected().await;
@@ -142,6 +146,8 @@ struct Link {
     /// How the machine is, for the hub; forgotten with the connection.
     health: Option<ClearedHealth>,
     updates: Updates,
+    /// Carries backups, over connections of their own.
+    courier: Courier,
 }
 
 /// What the hub is to know of a grant.
@@ -191,7 +197,7 @@ enum Told {
     Health,
     /// The hub is to be told of a grant; that can wait for a connection.
     Announce,
-    /// A session was let in or not, or a fetch goes on; that is done.
+    /// A session was let in or not, or there is something to fetch or to carry; that is done.
     Door,
 }
 
@@ -267,6 +273,7 @@ impl Link {
                     }
                     Told::OutboxChanged | Told::Recorded(_) | Told::Health | Told::Announce | Told::Door => {}
                 },
+                said = self.courier.next() => self.say(FromLink::Backup(said)).await?,
                 done = &mut doing => return Ok(done),
             }
         }
@@ -282,7 +289,9 @@ impl Link {
                     self.updates.stop();
                 }
                 let place = |s: &LinkSettings| (s.hub.clone(), s.proxy.clone(), s.site.clone(), s.state_dir.clone());
-                Ok(Told::Settings { moved: place(&old) != place(&self.settings) })
+                let moved = place(&old) != place(&self.settings);
+                self.courier.keep_to(&self.settings, moved);
+                Ok(Told::Settings { moved })
             }
             Ok(Some(ToLink::OutboxChanged)) => Ok(Told::OutboxChanged),
             Ok(Some(ToLink::Health(cleared))) => {
@@ -300,6 +309,10 @@ impl Link {
                 if let Some(connection) = self.doors.take(number) {
                     self.updates.serve(connection, &self.settings, self.patience);
                 }
+                Ok(Told::Door)
+            }
+            Ok(Some(ToLink::Backup(errand))) => {
+                self.courier.send(&self.settings, self.patience, errand);
                 Ok(Told::Door)
             }
             Ok(Some(ToLink::SessionOpen { number })) => {

@@ -7,7 +7,7 @@ mod disk;
 pub mod files;
 pub mod holds;
 pub mod keeper;
-mod names;
+pub(crate) mod names;
 mod round;
 pub mod trees;
 mod walk;

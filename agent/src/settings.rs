@@ -1,5 +1,6 @@
 //! The settings: one struct a section of `demarc.toml`, every value checked when it is read.
 
+pub mod backup;
 pub mod edit;
 pub mod health;
 pub mod load;
@@ -56,6 +57,9 @@ pub struct Settings {
     /// Updates of demarc, which the machine's own package manager fetches, checks and installs.
     #[serde(default)]
     pub updates: updates::Updates,
+    /// Backups of the phone system's configuration.
+    #[serde(default)]
+    pub backup: backup::Backup,
 }
 
 /// What to do on a kernel that cannot confine the roles.
@@ -212,6 +216,7 @@ impl Default for Settings {
             recordings: Recordings::default(),
             web: Web::default(),
             updates: updates::Updates::default(),
+            backup: backup::Backup::default(),
         }
     }
 }

@@ -120,6 +120,21 @@ impl StateDir {
         self.recordings().join("list.jsonl")
     }
 
+    /// The archivist's own: encrypted backups of the phone system's configuration. The link reads them.
+    pub fn backups(&self) -> PathBuf {
+        self.0.join("backups")
+    }
+
+    /// The name of the newest backup that the hub keeps.
+    pub fn backup_at_hub(&self) -> PathBuf {
+        self.backups().join("at-hub")
+    }
+
+    /// A backup that was fetched from the hub.
+    pub fn fetched_backup(&self) -> PathBuf {
+        self.link().join("fetched.age")
+    }
+
     /// Where sessions may write: a directory each, removed with its session.
     pub fn scratch(&self) -> PathBuf {
         self.0.join("scratch")
@@ -157,6 +172,7 @@ impl StateDir {
             self.support(),
             self.session_recordings(),
             self.recordings(),
+            self.backups(),
             self.scratch(),
             self.canary(),
         ];

@@ -3,6 +3,7 @@
 //! It alone reads the config file. It decides in one loop: events come in, [`Supervisor::reconcile`] compares what runs
 //! with what should run, and nothing else starts or ends a role.
 
+mod backups;
 mod changes;
 mod connections;
 pub mod derive;
@@ -33,6 +34,7 @@ use tokio::{
 };
 
 use crate::{
+    backup::archivist::FromArchivist,
     confine::{
         Grant,
         layout::{self, Ground},
@@ -47,6 +49,7 @@ use crate::{
     settings::load::Loaded,
     state::{Site, StateDir},
 };
+use backups::Backups;
 use changes::{Silence, Waiting};
 use connections::{Connections, Dialled};
 use derive::Uploads;
@@ -103,6 +106,7 @@ struct Supervisor {
     keeper: Keeper,
     messenger: Messenger,
     updates: Updates,
+    backups: Backups,
 
     watched_config: Watched,
     watched_site: Watched,
@@ -130,6 +134,7 @@ enum Happening {
     Dialled(Dialled),
     Keeper(u64, Event<FromKeeper>),
     Messenger(u64, Event<FromMessenger>),
+    Archivist(u64, Event<FromArchivist>),
     Asked(Request, oneshot::Sender<Answer>),
     Look,
     Reload,
@@ -151,6 +156,7 @@ impl Supervisor {
             Happening::Link(incarnation, Event::Said(message)) => self.link_said(incarnation, message, now),
             Happening::Link(incarnation, Event::Ended(status)) => {
                 self.relay.link_ended(incarnation);
+                self.courier_ended();
                 self.linked = None;
                 self.collector.tell(ToCollector::HubTakesHealth(false));
                 if self.link.ended(incarnation, &status, now) == End::NotConfined {
@@ -173,6 +179,7 @@ impl Supervisor {
             Happening::Asked(request, answer) => self.asked(request, answer, now),
             Happening::Keeper(number, event) => self.keeper_did(number, event, now),
             Happening::Messenger(number, event) => self.messenger_did(number, event),
+            Happening::Archivist(number, event) => self.archivist_did(number, event),
             Happening::Look => self.look(now),
             Happening::Reload => self.reload(now),
             Happening::Stop => match self.ending {
@@ -188,6 +195,7 @@ impl Supervisor {
         self.enforce_sessions(now);
         self.keep_recordings(now);
         self.send_messengers(now);
+        self.make_backups(now);
         self.reconcile(now);
         self.enforce_silence(now);
         self.answer_waiting(now);
@@ -210,6 +218,9 @@ impl Supervisor {
             Request::WebLink => self.web_link(answer, now),
             Request::Recordings => {
                 let _ = answer.send(Answer::Recordings(Box::new(self.recordings_status(now))));
+            }
+            Request::Backup { order } => {
+                let _ = answer.send(self.backup_for(order, now));
             }
             Request::Keep { work } => self.keep_for(work, answer, now),
             Request::Kept { job } => {
@@ -283,6 +294,7 @@ impl Supervisor {
             self.sessions.next_due(last),
             self.keeper.next_due(),
             self.messenger.next_due(),
+            self.backups.next_due(),
             silence,
         ]);
         due.flatten().chain(waiting).filter(|due| *due > last).min()
@@ -319,7 +331,10 @@ impl Supervisor {
                         link.tell(ToLink::Recorded { number });
                     }
                 }
-                Some(Asker::Supervisor) => self.entered(entry, now),
+                Some(Asker::Supervisor) => {
+                    self.entered(entry, now);
+                    self.backup_entered(entry);
+                }
                 None => {}
             },
             FromCollector::Connect { number, address } => {
@@ -340,6 +355,7 @@ impl Supervisor {
                 }
                 self.announce_all();
             }
+            FromLink::Backup(said) => self.courier_said(said),
             FromLink::Announced { grant } => self.announced(grant),
             FromLink::SessionAsked { number, grant } => self.session_asked(incarnation, number, grant, now),
             FromLink::Applied { generation } => process.applied = generation,
@@ -380,6 +396,7 @@ struct Inbox {
     web_findings: mpsc::Receiver<web::Finding>,
     keeper: mpsc::Receiver<(u64, Event<FromKeeper>)>,
     messenger: mpsc::Receiver<(u64, Event<FromMessenger>)>,
+    archivist: mpsc::Receiver<(u64, Event<FromArchivist>)>,
 }
 
 /// The clock, in seconds since 1970 in UTC.

@@ -34,6 +34,9 @@ pub struct Config {
     /// What sites can fetch.
     #[serde(default)]
     pub updates: Updates,
+    /// Encrypted backups of sites' configurations.
+    #[serde(default)]
+    pub backups: Backups,
     /// What strangers and sites may ask of this machine.
     #[serde(default)]
     pub limits: Limits,
@@ -45,6 +48,18 @@ pub struct Config {
 pub struct Updates {
     /// A directory with a package repository, made and signed by ordinary tools; none where absent.
     pub dir: Option<PathBuf>,
+}
+
+/// Encrypted backups of sites' configurations. Only the sites can read them.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Backups {
+    /// Whether they are kept.
+    pub enabled: bool,
+    /// So many bytes of one site, all its backups together.
+    pub most_bytes_per_site: std::num::NonZeroU64,
+    /// So many backups of one site; a site that keeps more loses the oldest.
+    pub keep: std::num::NonZeroU16,
 }
 
 /// Keys made by `init`.
@@ -277,6 +292,16 @@ fn default_workers() -> usize {
 impl Default for Keys {
     fn default() -> Self {
         Self { ca_certificate: "ca.pem".into(), ca_key: "ca-key.pem".into(), receipt_key: "receipt-key.pem".into() }
+    }
+}
+
+impl Default for Backups {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            most_bytes_per_site: std::num::NonZeroU64::new(256 << 20).expect("the default is not zero"),
+            keep: std::num::NonZeroU16::new(30).expect("the default is not zero"),
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use tokio_rustls::server::TlsStream;
 use tower_http::{services::ServeDir, set_header::SetResponseHeaderLayer};
 use tracing::{debug, warn};
 
-use crate::{clock, hub::Hub, intake::Intake, metrics::Handshake, peer::PeerCertificate};
+use crate::{backups, clock, hub::Hub, intake::Intake, metrics::Handshake, peer::PeerCertificate};
 
 /// The head of a request must be there after this time.
 const HEAD: Duration = Duration::from_secs(30);
@@ -32,7 +32,7 @@ pub struct Asker(pub SiteId);
 
 /// What can be asked for.
 pub fn router(hub: &Arc<Hub>) -> Router {
-    let router = Router::new();
+    let router = backups::router(hub);
     let none = (StatusCode::SERVICE_UNAVAILABLE, "this hub offers no packages\n");
     match &hub.updates {
         // Nothing between the hub and the package manager may keep what is old.

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    backups::Vault,
     ca::Authority,
     config::Config,
     limit::{ByAddress, Rate},
@@ -52,6 +53,8 @@ pub struct Hub {
     pub long_messages: Arc<Semaphore>,
     /// The package repository that sites can fetch from.
     pub updates: Option<PathBuf>,
+    /// Encrypted backups of sites.
+    pub backups: Vault,
     /// Room for connections over which sites fetch files, of all sites together.
     pub files_room: Arc<Semaphore>,
     /// How many support sessions one site may have.
@@ -85,6 +88,7 @@ impl Hub {
             min_floor: config.reports.min_floor,
             long_messages: Arc::new(Semaphore::new(LONG_MESSAGES_BYTES)),
             updates: config.updates.dir.clone(),
+            backups: Vault::new(config),
             files_room: Arc::new(Semaphore::new(FILES)),
             support_per_site: config.limits.support_streams_per_site.into(),
             support_room: Arc::new(Semaphore::new(config.limits.support_streams.get().into())),

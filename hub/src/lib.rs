@@ -2,6 +2,7 @@
 //!
 //! The program is thin; everything that it does stands here, so that tests can reach it.
 
+pub mod backups;
 pub mod ca;
 pub mod cli;
 pub mod clock;

@@ -5,6 +5,7 @@
 //! integers and closed enums, and no message from the hub carries a command, a setting or a program. The only words
 //! of a person are the ticket and the engineer's name in a support grant, which its owner types for the vendor.
 
+pub mod backup;
 pub mod bytes64;
 pub mod cell;
 pub mod check;
@@ -33,7 +34,7 @@ pub const ALPN_TUNNEL: &[u8] = b"demarc/1";
 /// ALPN name of an enrollment: the client has no certificate yet.
 pub const ALPN_ENROLL: &[u8] = b"demarc-enroll/1";
 /// ALPN name of files: mutual TLS, HTTP/1.1, the site asks. It fetches packages below [`UPDATES_PATH`], and nothing that is
-/// fetched says what to do with it.
+/// fetched says what to do with it. Backups that the hub cannot read go and come below [`backup::BACKUPS_PATH`].
 pub const ALPN_FILES: &[u8] = b"demarc-files/1";
 /// Where the hub has the vendor's package repository.
 pub const UPDATES_PATH: &str = "/updates";

@@ -3,6 +3,7 @@
 // A panic is how a test fails: the message and the line are what its reader needs.
 #![allow(clippy::unwrap_used)]
 
+mod backup;
 mod browser;
 mod canaries;
 mod cgroups;

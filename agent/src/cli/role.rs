@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 
 use crate::{
+    backup::archivist,
     collector,
     confine::{self, Profile, prove},
     health::messenger,
@@ -46,6 +47,8 @@ pub enum Role {
     Keeper,
     /// Tells the owner's program of an alert, and ends.
     Messenger,
+    /// Makes a backup of the phone system's configuration, and ends. Has no network.
+    Archivist,
     /// Confines itself as it is told to, and tries to break out: for `demarc doctor`.
     Prove,
 }
@@ -62,6 +65,7 @@ pub fn run(args: &RoleArgs) -> anyhow::Result<ExitCode> {
         Role::Session => ("session", "demarc-session"),
         Role::Keeper => ("keeper", "demarc-keeper"),
         Role::Messenger => ("messenger", "demarc-alert"),
+        Role::Archivist => ("archivist", "demarc-archive"),
         Role::Prove => ("prove", "demarc-prove"),
     };
     let mut socket: UnixStream =
@@ -88,6 +92,7 @@ pub fn run(args: &RoleArgs) -> anyhow::Result<ExitCode> {
     match args.role {
         Role::Keeper => return keeper::serve(&mut socket, &profile, confined),
         Role::Messenger => return messenger::serve(&mut socket, confined),
+        Role::Archivist => return archivist::serve(&mut socket, confined),
         _ => {}
     }
     match args.role {

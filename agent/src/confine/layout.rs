@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+mod archivist;
 mod keeper;
 mod messenger;
 mod session;
@@ -18,6 +19,7 @@ use crate::{
     state::StateDir,
 };
 
+pub use archivist::archivist;
 pub use keeper::{holds, keeper};
 pub use messenger::messenger;
 pub use session::{SCOPED_SIGNALS, is_open, session, shell, waits_for_restart};
@@ -116,6 +118,7 @@ pub fn supervisor(ground: &Ground, settings: &Settings, config: &Path) -> Profil
     grants.extend(ground.gauges.iter().map(|file| Grant::new(file, Access::Read)));
     grants.extend(session::supervisors(ground, settings));
     grants.extend(messenger::supervisors(ground, settings));
+    grants.extend(archivist::supervisors(settings));
     grants.extend(sockets(settings));
     for (file, what) in files_replaced_by_rename(settings, config) {
         let Some(directory) = file.parent() else { continue };
@@ -182,6 +185,8 @@ pub fn link(ground: &Ground, settings: &Settings, config: &Path, port: u16) -> P
         Grant::new(state.outbox(), Access::Read),
         Grant::new(state.site(), Access::Read),
         Grant::new(state.link(), Access::Own),
+        // Nobody but the owner can read what is in there.
+        Grant::new(state.backups(), Access::Read),
     ];
     grants.extend(devices());
     grants.extend(resolver(false));
@@ -384,6 +389,7 @@ fn holds_more(directory: &Path, settings: &Settings, config: &Path) -> bool {
         state.site(),
         state.support(),
         state.recordings(),
+        state.backups(),
         state.scratch(),
         state.canary(),
     ]

@@ -16,7 +16,7 @@ pub(super) fn harden() -> io::Result<()> {
 }
 
 /// Root without its powers: the collector keeps the one to read call records that belong to the PBX, a session and its
-/// shell keep it for log and config files; the keeper keeps the one to remove recordings from directories that belong to
+/// shell keep it for log and config files, the archivist for config files; the keeper keeps the one to remove recordings from directories that belong to
 /// the PBX. The supervisor keeps both for them, and hands them on where it is not root; everybody else keeps none. What
 /// may be read and removed is decided by the file rules before that.
 ///
@@ -24,7 +24,7 @@ pub(super) fn harden() -> io::Result<()> {
 pub(super) fn drop_capabilities(subject: Subject) -> io::Result<()> {
     let keep = match subject {
         Subject::Supervisor | Subject::Keeper => CapabilitySet::DAC_READ_SEARCH | CapabilitySet::DAC_OVERRIDE,
-        Subject::Collector | Subject::Session | Subject::Shell => CapabilitySet::DAC_READ_SEARCH,
+        Subject::Collector | Subject::Session | Subject::Shell | Subject::Archivist => CapabilitySet::DAC_READ_SEARCH,
         Subject::Link | Subject::Web | Subject::Messenger | Subject::Command => CapabilitySet::empty(),
     };
     let now = rustix::thread::capabilities(None)?;

@@ -118,7 +118,7 @@ pub(super) fn filters(profile: &Profile) -> Result<Vec<BpfProgram>, BackendError
     let subject = profile.subject;
     let mut filters = Vec::new();
     let mut refused = deny_always(NEVER);
-    if matches!(subject, Subject::Collector | Subject::Link | Subject::Web | Subject::Keeper) {
+    if matches!(subject, Subject::Collector | Subject::Link | Subject::Web | Subject::Keeper | Subject::Archivist) {
         refused.extend(no_programs()?);
         refused.extend(deny_always(MODES_AND_OWNERS));
         refused.extend(deny_always(&[libc::SYS_listen]));
@@ -128,7 +128,7 @@ pub(super) fn filters(profile: &Profile) -> Result<Vec<BpfProgram>, BackendError
         }
         filters.push(no_clone3()?);
     }
-    if subject == Subject::Keeper {
+    if matches!(subject, Subject::Keeper | Subject::Archivist) {
         // Older file rules do not see a file that is cut off by its name.
         refused.extend(deny_always(&[libc::SYS_truncate]));
     }
@@ -146,7 +146,7 @@ pub(super) fn filters(profile: &Profile) -> Result<Vec<BpfProgram>, BackendError
         Subject::Link => only_internet_sockets()?,
         Subject::Session | Subject::Shell => session::sockets(profile)?,
         // It speaks over the one that it was born with.
-        Subject::Keeper => no_sockets(),
+        Subject::Keeper | Subject::Archivist => no_sockets(),
         // Its child, the link, could otherwise make none; the supervisor itself only speaks over pairs. The owner's program
         // may tell whom it likes.
         Subject::Supervisor | Subject::Messenger => no_raw_sockets()?,

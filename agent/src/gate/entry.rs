@@ -24,6 +24,7 @@ use std::fmt;
 use data_encoding::HEXLOWER;
 use demarc_proto::{
     HealthReport, Receipt, Report, ReportId, SiteId, Window,
+    backup::BackupName,
     message::RefusedReason,
     support::{GrantId, Scope},
 };
@@ -189,6 +190,28 @@ pub enum About {
     },
     /// A request of this machine's package manager for a file of the vendor's repository.
     Fetch {},
+    /// Something about encrypted backups was asked of the hub, or was about to be.
+    Backup {
+        /// What.
+        step: BackupStep,
+        /// Of which backup.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<BackupName>,
+    },
+}
+
+/// What is asked of the hub about backups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BackupStep {
+    /// To keep one.
+    Keep,
+    /// Which it keeps.
+    List,
+    /// To give one back.
+    Fetch,
+    /// To remove one.
+    Remove,
 }
 
 impl About {
@@ -209,6 +232,7 @@ impl About {
             Self::Session { .. } => Kind::Session,
             Self::Health { .. } => Kind::Health,
             Self::Fetch {} => Kind::Fetch,
+            Self::Backup { .. } => Kind::Backup,
         }
     }
 
@@ -256,11 +280,13 @@ pub enum Kind {
     Health,
     /// A request of this machine's package manager for a file of the vendor's repository.
     Fetch,
+    /// Something about encrypted backups was asked of the hub.
+    Backup,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Report,
         Self::Receipt,
         Self::Refused,
@@ -275,6 +301,7 @@ impl Kind {
         Self::Session,
         Self::Health,
         Self::Fetch,
+        Self::Backup,
     ];
 
     /// The word on the line.
@@ -294,6 +321,7 @@ impl Kind {
             Self::Session => "session",
             Self::Health => "health",
             Self::Fetch => "fetch",
+            Self::Backup => "backup",
         }
     }
 }
@@ -505,6 +533,7 @@ mod tests {
             Draft::support(About::Session { session, end: End::Closed, head: LineHash::GENESIS }, "{}"),
             Draft { about: About::Health { at: 60 }, bytes: "{}".into() },
             Draft::message(RecordKind::Fetch, "GET /updates/x HTTP/1.1\r\n\r\n"),
+            Draft::support(About::Backup { step: BackupStep::List, name: None }, "{}"),
         ];
         for (draft, kind) in drafts.into_iter().zip(Kind::ALL) {
             let (entry, line) = Entry::seal(draft, 3, 0, LineHash::GENESIS);

@@ -3,7 +3,7 @@
 use demarc_proto::ReportId;
 
 use super::{
-    entry::{About, Switch, utc},
+    entry::{About, BackupStep, Switch, utc},
     verify::Verified,
 };
 
@@ -36,6 +36,15 @@ impl About {
             }
             About::GrantEnded { grant, end } => format!("{grant}: {}", end.in_words()),
             About::SessionBegan { session } => session.to_string(),
+            About::Backup { step, name } => {
+                let step = match step {
+                    BackupStep::Keep => "to the hub, encrypted",
+                    BackupStep::List => "asked which there are",
+                    BackupStep::Fetch => "asked back",
+                    BackupStep::Remove => "removed at the hub",
+                };
+                name.as_ref().map_or_else(|| step.to_owned(), |name| format!("{name} {step}"))
+            }
             About::Health { at } => format!("measured {}", utc(*at)),
             About::Session { session, end, head } => format!("{session}: {}; recording {head}", end.in_words()),
         }

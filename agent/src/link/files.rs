@@ -28,8 +28,7 @@ pub(super) struct Answer {
 impl Answer {
     /// The whole body, if it is no longer than that.
     pub(super) async fn whole(self, most: usize) -> Option<Bytes> {
-        let limited = Limited::new(self.response.into_body(), most);
-        limited.collect().await.ok().map(Collected::to_bytes)
+        whole(self.response.into_body(), most).await
     }
 
     /// The body as it comes.
@@ -65,13 +64,7 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let identity = Identity::load(&StateDir::new(&settings.state_dir))?;
-    let hub: Endpoint = settings.hub.parse()?;
-    let stream = reach(&hub, settings.proxy.as_ref(), patience.connect).await?;
-    let trust = Trust::Authority(settings.site.ca.0.clone());
-    let stream = tls::handshake(stream, &hub, trust, Some(&identity), ALPN_FILES, patience.handshake).await?;
-    let lost = |error: hyper::Error| LinkError::Lost { detail: error.to_string() };
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
+    let (mut sender, connection) = open(settings, patience).await?;
     let connection = Driving(tokio::spawn(async move {
         // What goes wrong is heard by whoever waits for the answer.
         let _ = connection.await;
@@ -80,13 +73,39 @@ where
     Ok(Answer { response, connection })
 }
 
+/// The connection itself, for who must be able to cut it off: it is over when it is dropped.
+pub(super) async fn open<B>(
+    settings: &LinkSettings,
+    patience: Patience,
+) -> Result<(http1::SendRequest<B>, impl Future<Output = hyper::Result<()>> + Send + use<B>), LinkError>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let identity = Identity::load(&StateDir::new(&settings.state_dir))?;
+    let hub: Endpoint = settings.hub.parse()?;
+    let stream = reach(&hub, settings.proxy.as_ref(), patience.connect).await?;
+    let trust = Trust::Authority(settings.site.ca.0.clone());
+    let stream = tls::handshake(stream, &hub, trust, Some(&identity), ALPN_FILES, patience.handshake).await?;
+    http1::handshake(TokioIo::new(stream)).await.map_err(lost)
+}
+
+fn lost(error: hyper::Error) -> LinkError {
+    LinkError::Lost { detail: error.to_string() }
+}
+
 /// The head of a request as it leaves, byte for byte.
-pub(super) fn head<B>(request: &Request<B>) -> String {
+pub(crate) fn head<B>(request: &Request<B>) -> String {
     let mut head = format!("{} {} HTTP/1.1\r\n", request.method(), request.uri());
     for (name, value) in request.headers() {
         head.push_str(&format!("{name}: {}\r\n", String::from_utf8_lossy(value.as_bytes())));
     }
     head + "\r\n"
+}
+
+/// A whole body, if it is no longer than that.
+pub(super) async fn whole(body: Incoming, most: usize) -> Option<Bytes> {
+    Limited::new(body, most).collect().await.ok().map(Collected::to_bytes)
 }
 
 #[cfg(test)]

@@ -77,6 +77,7 @@ impl Bench {
             upload: true,
             health: true,
             updates: false,
+            backup: false,
         };
         let (ours, theirs) = UnixStream::pair().unwrap();
         let link = tokio::spawn(run_with(Channel::new(theirs).unwrap(), None, patience));

@@ -152,6 +152,7 @@ impl Link {
                     }
                     Event::Tick => self.forget_answers(session),
                 },
+                said = self.courier.next() => self.say(FromLink::Backup(said)).await?,
                 () = sleep_until(late.unwrap_or_else(Instant::now)), if late.is_some() => self.be_late(session)?,
             }
         }

@@ -14,7 +14,7 @@ const MESSAGE: usize = 7;
 
 /// Whether a file of that name is a recording. Nothing else is ever removed: a directory that the owner named may hold
 /// more than recordings.
-pub(super) fn is_recording(name: &[u8]) -> bool {
+pub(crate) fn is_recording(name: &[u8]) -> bool {
     let Some((stem, ending)) = ending(name) else { return false };
     if WRAPPED.contains(&ending.as_str()) {
         return is_recording(stem);

@@ -81,9 +81,18 @@ pub enum EditError {
 /// # Errors
 /// When the file cannot be read or replaced, or would not load afterwards. It is then as it was.
 pub fn set(file: &Path, switch: Switch, on: bool) -> Result<bool, EditError> {
+    let (section, name) = switch.section_and_name();
+    set_key(file, section, name, on.into())
+}
+
+/// Sets one key of a section, likewise.
+///
+/// # Errors
+/// As [`set`].
+pub fn set_key(file: &Path, section: &str, name: &str, value: Value) -> Result<bool, EditError> {
     let fail = |source| EditError::Unwritable { file: file.to_owned(), source };
     let before = fs::read_to_string(file).map_err(fail)?;
-    let after = edited(file, &before, switch, on)?;
+    let after = amended(file, &before, |document| put(document, section, name, value))?;
     replace(file, &before, &after)
 }
 
@@ -113,12 +122,6 @@ pub fn replace(file: &Path, before: &str, after: &str) -> Result<bool, EditError
     // The change must outlive a power loss: "off" is off across crashes.
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(fail)?;
     Ok(true)
-}
-
-/// The text with the switch set.
-fn edited(file: &Path, text: &str, switch: Switch, on: bool) -> Result<String, EditError> {
-    let (section, name) = switch.section_and_name();
-    amended(file, text, |document| put(document, section, name, on.into()))
 }
 
 /// The text with changes made to it. It must load by itself before and afterwards: what the environment says today may not
@@ -177,6 +180,12 @@ mod tests {
     use expect_test::{Expect, expect};
 
     use super::*;
+
+    /// The text with the switch set.
+    fn edited(file: &Path, text: &str, switch: Switch, on: bool) -> Result<String, EditError> {
+        let (section, name) = switch.section_and_name();
+        amended(file, text, |document| put(document, section, name, on.into()))
+    }
 
     fn check(text: &str, switch: Switch, on: bool, expected: Expect) {
         expected.assert_eq(&edited(Path::new("demarc.toml"), text, switch, on).unwrap());

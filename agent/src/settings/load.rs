@@ -152,7 +152,7 @@ fn make_absolute(settings: &mut Settings) -> io::Result<()> {
     for path in settings.web.certificate.iter_mut().chain(&mut settings.web.key) {
         *path = std::path::absolute(&*path)?;
     }
-    for path in settings.recordings.paths_mut() {
+    for path in settings.recordings.paths_mut().chain(&mut settings.backup.paths) {
         *path = std::path::absolute(&*path)?;
     }
     Ok(())

@@ -15,7 +15,7 @@ pub const SHORTEST: Duration = Duration::from_secs(86_400);
 /// The longest number of an extension.
 const LONGEST_EXTENSION: usize = 32;
 /// Directories of the system, none of which is a tree of recordings, although one may lie below it.
-const SYSTEM: &[&str] = &[
+pub(super) const SYSTEM: &[&str] = &[
     "/",
     "/bin",
     "/boot",

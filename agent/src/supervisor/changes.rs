@@ -59,6 +59,7 @@ impl Supervisor {
                 let mut kept = self.loaded.clone();
                 kept.settings.stats.upload &= loaded.settings.stats.upload;
                 kept.settings.health.upload &= loaded.settings.health.upload;
+                kept.settings.backup.enabled &= loaded.settings.backup.enabled;
                 kept.settings.tunnel.enabled &= loaded.settings.tunnel.enabled;
                 self.take(kept, now);
                 self.refuse(format!(
@@ -126,7 +127,11 @@ impl Supervisor {
         }
         self.generation = next;
         let before = &self.collector_settings;
-        if (before.upload && !collector.upload) || (before.health.upload && !collector.health.upload) {
+        let backs_up = |link: &Result<(LinkSettings, u16), String>| link.as_ref().is_ok_and(|(link, _)| link.backup);
+        if (backs_up(&self.link_settings) && !backs_up(&link))
+            || (before.upload && !collector.upload)
+            || (before.health.upload && !collector.health.upload)
+        {
             self.silence = Some(Silence { generation: next, until: now + LINK_OFF });
         }
         self.collector_settings = collector;

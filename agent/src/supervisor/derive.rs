@@ -113,8 +113,10 @@ pub fn link(
         None => hub_endpoint.port,
     };
     let state_dir = settings.state_dir.clone();
-    let (upload, health, updates) = (uploads.stats.on, uploads.health.on, settings.updates.via_tunnel);
-    Ok((LinkSettings { generation, state_dir, site: site.clone(), hub, proxy, upload, health, updates }, port))
+    let (upload, health) = (uploads.stats.on, uploads.health.on);
+    let (updates, backup) = (settings.updates.via_tunnel, settings.backup.is_on());
+    let site = site.clone();
+    Ok((LinkSettings { generation, state_dir, site, hub, proxy, upload, health, updates, backup }, port))
 }
 
 /// The enrollment, where there is one.

@@ -17,6 +17,7 @@ use tokio::{
 
 use super::{
     Ending, Happening, Inbox, Supervisor,
+    backups::Backups,
     connections::Connections,
     derive,
     keeper::Keeper,
@@ -182,6 +183,8 @@ fn supervisor(
     let (to_web_findings, web_findings) = mpsc::channel(MOST_EVENTS);
     let (to_keeper, keeper) = mpsc::channel(MOST_EVENTS);
     let (to_messenger, messenger) = mpsc::channel(MOST_EVENTS);
+    let (to_archivist, archivist) = mpsc::channel(MOST_EVENTS);
+    let backups = Backups::new(&state, to_archivist);
     let (sessions, dead) = Sessions::new(&state, home, to_sessions);
     let keeper_of_recordings = Keeper::new(to_keeper, &loaded.settings, Instant::now());
     let mut supervisor = Supervisor {
@@ -212,6 +215,7 @@ fn supervisor(
         keeper: keeper_of_recordings,
         messenger: Messenger::new(to_messenger),
         updates: Updates::new(packages),
+        backups,
         watched_config,
         watched_site,
         waiting: Vec::new(),
@@ -219,8 +223,17 @@ fn supervisor(
         ending: None,
     };
     supervisor.close_what_was_left(dead);
-    let inbox =
-        Inbox { collector, link, sessions: sessions_said, dialled, keeper, messenger, web: web_said, web_findings };
+    let inbox = Inbox {
+        collector,
+        link,
+        sessions: sessions_said,
+        dialled,
+        keeper,
+        messenger,
+        archivist,
+        web: web_said,
+        web_findings,
+    };
     (supervisor, inbox)
 }
 
@@ -262,6 +275,7 @@ async fn main_loop(
             () = web::knock(&door), if supervisor.web.is_asleep() => Happening::Knocked,
             Some((number, event)) = inbox.keeper.recv() => Happening::Keeper(number, event),
             Some((number, event)) = inbox.messenger.recv() => Happening::Messenger(number, event),
+            Some((number, event)) = inbox.archivist.recv() => Happening::Archivist(number, event),
             Some(dialled) = inbox.dialled.recv() => Happening::Dialled(dialled),
             Some((request, answer)) = asked.recv() => Happening::Asked(request, answer),
             _ = terminate.recv() => Happening::Stop,

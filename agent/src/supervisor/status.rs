@@ -44,6 +44,7 @@ impl Supervisor {
             web: self.web_status(),
             kept: self.recordings_status(now),
             updates: self.offer(),
+            backup: self.backup_status(),
         }
     }
 
@@ -54,6 +55,7 @@ impl Supervisor {
         notices.extend(self.site.as_ref().err().cloned());
         notices.extend(self.web_notice());
         notices.extend(self.messenger_notice());
+        notices.extend(self.backup_notice());
         if self.ground.landlock.is_none() {
             if settings.confinement == Confinement::Required {
                 notices.push("confinement is now \"required\": restart demarc to have it checked.".to_owned());

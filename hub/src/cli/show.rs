@@ -5,6 +5,7 @@ mod health;
 use anyhow::{Context, ensure};
 use demarc_proto::{
     Cell, Report, SiteId, WindowLength,
+    backup::KeptBackup,
     cell::{Direction, Outcome},
     report::SecondsGroup,
 };
@@ -12,6 +13,7 @@ use serde::Serialize;
 
 use super::{existing_store, moment, print, table};
 use crate::{
+    backups::Vault,
     config::Config,
     store::{StoredHealth, StoredReport},
 };
@@ -23,15 +25,23 @@ pub(super) async fn run(config: &Config, site: &SiteId, json: bool) -> anyhow::R
     let healths = store.health(site).await?;
     store.close().await;
     ensure!(known, "there is no site {site}; `demarc-hub sites` lists those that there are");
-    let text =
-        if json { as_json(site, &healths, &reports)? } else { health::words(&healths)? + &as_table(site, &reports)? };
+    let backups = Vault::new(config).list(site);
+    let text = match json {
+        true => as_json(site, &healths, &backups, &reports)?,
+        false => health::words(&healths)? + &kept(&backups) + &as_table(site, &reports)?,
+    };
     print(&text)?;
     Ok(())
 }
 
-/// The contract that scripts use: `{"site":…,"health":[{"received":…,"report":{…}}],"reports":[…]}`. The text is put together by hand, since a JSON library
+/// The contract that scripts use: `{"site":…,"health":[{"received":…,"report":{…}}],"backups":[{"name":…,"bytes":…}],"reports":[…]}`. The text is put together by hand, since a JSON library
 /// would drop the padding, and then the bytes would not be those of the customer's ledger.
-fn as_json(site: &SiteId, healths: &[StoredHealth], stored: &[StoredReport]) -> anyhow::Result<String> {
+fn as_json(
+    site: &SiteId,
+    healths: &[StoredHealth],
+    backups: &[KeptBackup],
+    stored: &[StoredReport],
+) -> anyhow::Result<String> {
     let mut health = Vec::new();
     for one in healths {
         health::read(one)?;
@@ -43,7 +53,18 @@ fn as_json(site: &SiteId, healths: &[StoredHealth], stored: &[StoredReport]) -> 
     let bodies: Vec<&str> = stored.iter().map(|stored| stored.body.as_str()).collect();
     // It stands before the reports, and only where there is any.
     let health = if health.is_empty() { String::new() } else { format!("\"health\":[{}],", health.join(",")) };
-    Ok(format!("{{\"site\":\"{site}\",{health}\"reports\":[{}]}}\n", bodies.join(",")))
+    let backups = match backups {
+        [] => String::new(),
+        backups => format!("\"backups\":{},", serde_json::to_string(backups)?),
+    };
+    Ok(format!("{{\"site\":\"{site}\",{health}{backups}\"reports\":[{}]}}\n", bodies.join(",")))
+}
+
+/// What is kept for a site that nobody here can read, in a line.
+fn kept(backups: &[KeptBackup]) -> String {
+    let Some(newest) = backups.first() else { return String::new() };
+    let bytes: u64 = backups.iter().map(|backup| backup.bytes).sum();
+    format!("Encrypted backups: {} of {bytes} bytes, the newest {}.\n\n", backups.len(), newest.name)
 }
 
 fn as_table(site: &SiteId, stored: &[StoredReport]) -> anyhow::Result<String> {

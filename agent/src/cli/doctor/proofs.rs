@@ -18,6 +18,7 @@ use anyhow::Context;
 
 use super::{Expected, Proof};
 use crate::{
+    backup::places,
     confine::{
         Access, Profile, Subject, canary,
         layout::{self, Ground},
@@ -73,6 +74,7 @@ pub(super) fn all(loaded: &Loaded, config: &Path, state: &StateDir, ground: &Gro
         layout::web(ground, settings, config),
         layout::command(ground, settings),
         stage.keeper(),
+        layout::archivist(ground, settings, &places::find(settings).0),
     ];
     let messenger = settings.health.alert_command.is_some().then(|| layout::messenger(ground, settings));
     let mut proofs = Vec::new();
@@ -157,9 +159,13 @@ impl Stage {
             Subject::Command => self.no_internet(&mut attempts),
             Subject::Keeper => self.keeps(spare, &mut attempts),
             Subject::Messenger => self.messenger(&mut attempts),
+            Subject::Archivist => self.archivist(profile, &mut attempts),
             Subject::Session | Subject::Shell => sessions::attempts(self, profile, &mut attempts),
         }
-        if matches!(profile.subject, Subject::Collector | Subject::Link | Subject::Web | Subject::Keeper) {
+        if matches!(
+            profile.subject,
+            Subject::Collector | Subject::Link | Subject::Web | Subject::Keeper | Subject::Archivist
+        ) {
             attempts.push(("make another process".to_owned(), Attempt::Fork, Expected::Refused));
         }
         // Sessions start programs, and the supervisor holds what it hands on to them.
@@ -251,6 +257,27 @@ impl Stage {
         for path in self.sources().filter(|path| path.exists()) {
             refused("read call records", Attempt::Read(path.to_owned()));
         }
+        refused("make a unix socket", Attempt::Socket(libc::AF_UNIX, libc::SOCK_STREAM));
+        self.no_internet(attempts);
+    }
+
+    fn archivist(&self, profile: &Profile, attempts: &mut Attempts) {
+        let own = Attempt::List(self.state.backups());
+        attempts.push(("look at its own backups".to_owned(), own, Expected::Allowed));
+        let mut refused = |what: &str, attempt| attempts.push((what.to_owned(), attempt, Expected::Refused));
+        let record = self.sources().filter(|path| path.exists() && !layout::covers(&profile.grants, path));
+        for path in record {
+            refused("read call records", Attempt::Read(path.to_owned()));
+        }
+        if !layout::covers(&profile.grants, &self.config) {
+            refused("read the config file", Attempt::Read(self.config.clone()));
+        }
+        refused("list the directory of a recording", Attempt::List(self.room().join("monitor")));
+        let copy = self.state.backups().join("doctor.wav");
+        refused("give a recording a second name", Attempt::Reach(Reach::HardLink(self.recording.clone(), copy)));
+        refused("look at the collector's store", Attempt::List(self.state.collector()));
+        refused("look at the link's keys", Attempt::List(self.state.link()));
+        refused("put a file into the outbox", Attempt::Write(self.state.outbox().join("doctor.json")));
         refused("make a unix socket", Attempt::Socket(libc::AF_UNIX, libc::SOCK_STREAM));
         self.no_internet(attempts);
     }

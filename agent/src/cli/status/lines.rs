@@ -100,6 +100,7 @@ fn daemon(screen: &mut Screen, status: &Status, overview: &Overview, clock: &Clo
     }
     recordings(screen, status);
     updates(screen, &status.updates);
+    crate::cli::backup::lines(&status.backup, clock).iter().for_each(|line| screen.line("backup", line));
     for (name, role) in [("supervisor", &status.supervisor), ("collector", &status.collector), ("link", &status.link)] {
         process(screen, name, role, overview.memory.get(name).copied());
     }

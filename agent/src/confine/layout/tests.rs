@@ -141,6 +141,32 @@ fn the_roles_get_nothing_that_the_supervisor_lacks() {
 }
 
 #[test]
+fn the_archivist_reads_what_is_backed_up_and_the_supervisor_only_while_that_is_on() {
+    let world = World::new();
+    let (conf, voice) = (world.file("pbx/sip.conf"), world.file("spool/monitor/a.wav"));
+    let (config, record) = (world.file("etc/demarc.toml"), world.file("cdr/Master.csv"));
+    let mut settings = world.settings("state", "cdr/Master.csv");
+    settings.recordings.paths = vec![world.at("spool/monitor")];
+    settings.backup.paths = vec![world.at("pbx"), world.at("spool")];
+    let ground = ground(vec![voice.clone()]);
+    assert!(!covers(&supervisor(&ground, &settings, &config).grants, &conf), "off until there is a key and a yes");
+    settings.backup.enabled = true;
+    settings.backup.recipient = Some("age1a4zc3y8v0meff03tl84p4t7329m0juz60h6ya6rlu46qqxtkwf8qzp2f55".to_owned());
+    let (places, troubles) = crate::backup::places::find(&settings);
+    assert_eq!((places.as_slice(), troubles.len()), ([world.at("pbx")].as_slice(), 1));
+    let archivist = archivist(&ground, &settings, &places);
+    let supervisor = supervisor(&ground, &settings, &config);
+    assert!(covers(&archivist.grants, &conf) && covers(&supervisor.grants, &conf));
+    for path in [voice, record, config, world.at("state/canary/recording.wav"), world.at("state/link/key.pem")] {
+        assert!(archivist.forbidden.contains(&path) && !covers(&archivist.grants, &path), "{}", path.display());
+    }
+    let made = world.at("state/backups/20261126T154500Z.age");
+    let link = link(&ground, &settings, &world.at("etc/demarc.toml"), 443);
+    assert!(covers(&link.grants, &made) && !covers(&link.grants, &conf), "the link carries, and reads nothing of it");
+    assert!(!covers(&collector(&ground, &settings).grants, &made));
+}
+
+#[test]
 fn the_keeper_may_list_and_remove_recordings_and_open_none() {
     let world = World::new();
     let voice = world.file("spool/monitor/2026/a.wav");

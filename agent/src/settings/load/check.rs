@@ -37,7 +37,9 @@ pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
             format!("{} is too low; allowed is a whole number, 2 or more", settings.stats.floor),
         );
     }
-    if let Some((key, problem)) = settings.health.fault().or_else(|| settings.updates.fault()) {
+    if let Some((key, problem)) =
+        settings.health.fault().or_else(|| settings.updates.fault()).or_else(|| settings.backup.fault())
+    {
         return fault(key, problem);
     }
     if !(1..=demarc_proto::SCHEMA).contains(&settings.stats.schema) {

@@ -11,6 +11,7 @@ const PREFIX: &str = "DEMARC__";
 
 /// Keys that hold a list; in a variable its elements are parted by commas.
 pub(in crate::settings) const LISTS: &[&str] = &[
+    "backup.paths",
     "health.business_hours",
     "pbx.trunks",
     "pbx.international",

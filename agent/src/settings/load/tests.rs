@@ -85,6 +85,19 @@ fn the_shipped_example_of_recordings_is_good() {
 }
 
 #[test]
+fn the_shipped_example_of_backups_is_good() {
+    let backup = read(include_str!("../../../../deploy/examples/backup.toml"), &[]).unwrap().settings.backup;
+    assert_eq!((backup.enabled, backup.is_on(), backup.keep), (false, false, 7));
+    assert_eq!((backup.every.seconds(), backup.paths.len()), (Some(86_400), 2));
+    wrong(
+        "[backup]\nenabled = true\n",
+        expect![
+            "A/demarc.toml:2:1: backup.enabled: there is no backup.recipient to encrypt to; `demarc backup key` makes one"
+        ],
+    );
+}
+
+#[test]
 fn a_rule_for_recordings_that_makes_no_sense_is_refused() {
     wrong(
         "[recordings]\nretention = \"2h\"\n",

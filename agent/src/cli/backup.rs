@@ -1,0 +1,234 @@
+//! `demarc backup`: the phone system's configuration, encrypted to a key that its owner holds.
+
+mod job;
+mod key;
+mod restore;
+
+use std::{path::Path, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Subcommand};
+use demarc_proto::backup::{BackupName, KeptBackup};
+use serde::Serialize;
+
+use super::status::Clock;
+use crate::{
+    backup::{self, BackupStatus, Order, Outcome},
+    control::{Answer, Request, client},
+    recordings::size,
+    settings::{edit, load::Loaded},
+    state::StateDir,
+};
+
+/// Arguments of `demarc backup`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Backups are off until there is a key and you say on.\n\nExamples:\n  demarc backup key > backup-key.txt\n  \
+                  demarc backup on\n  demarc backup now\n  demarc backup restore latest --key backup-key.txt --to /root/restored"
+)]
+pub struct BackupArgs {
+    #[command(subcommand)]
+    command: BackupCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum BackupCommand {
+    /// Makes the key, prints it once, and sets backup.recipient in the config file. The key itself is stored nowhere: whoever
+    /// loses it loses the backups.
+    Key(key::KeyArgs),
+    /// Has backups made and kept at the hub from now on: sets backup.enabled in the config file.
+    On,
+    /// Stops them at once: when this returns, not one further byte of a backup leaves.
+    Off,
+    /// Makes a backup now, and has the hub keep it.
+    Now(ReadArgs),
+    /// Lists the backups on this machine and at the hub.
+    List(ReadArgs),
+    /// Opens a backup with the key, and writes what it holds below a directory; nothing of the phone system is touched.
+    Restore(restore::RestoreArgs),
+}
+
+/// Arguments of the commands that only tell.
+#[derive(Debug, Args)]
+struct ReadArgs {
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `list --json` prints.
+#[derive(Debug, Serialize)]
+struct Listed {
+    /// On this machine.
+    local: Vec<KeptBackup>,
+    /// At the hub, if it could be asked.
+    hub: Option<Vec<KeptBackup>>,
+    /// Why it could not.
+    hub_trouble: Option<String>,
+}
+
+/// Does what was asked.
+///
+/// # Errors
+/// When it cannot be done.
+pub fn run(args: &BackupArgs, config: &Path, loaded: &Loaded) -> anyhow::Result<ExitCode> {
+    match &args.command {
+        BackupCommand::Key(args) => key::run(args, config, loaded)?,
+        BackupCommand::On => switch(config, loaded, true)?,
+        BackupCommand::Off => switch(config, loaded, false)?,
+        BackupCommand::Now(args) => return now(loaded, args.json),
+        BackupCommand::List(args) => return list(loaded, args.json),
+        BackupCommand::Restore(args) => return restore::run(args, loaded),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn switch(config: &Path, loaded: &Loaded, on: bool) -> anyhow::Result<()> {
+    edit::set_key(config, "backup", "enabled", on.into())?;
+    follow(loaded)?;
+    if let Some(variable) = loaded.overridden_by("backup.enabled") {
+        anyhow::bail!("the config file was changed, but {variable} in the environment overrules it");
+    }
+    match on {
+        true => println!("Backups are on: `demarc backup now` makes the first one."),
+        false => println!("Backups are off: none is made, and nothing of one leaves. Those at the hub stay there."),
+    }
+    if on {
+        status(loaded).iter().flat_map(|status| &status.troubles).for_each(|trouble| println!("{trouble}"));
+    }
+    Ok(())
+}
+
+/// Makes the running daemon read the config file; prints what it could not follow yet.
+fn follow(loaded: &Loaded) -> anyhow::Result<()> {
+    let state = StateDir::new(&loaded.settings.state_dir);
+    match client::ask(&state.control_socket(), Request::Reload) {
+        Ok(Answer::Reloaded(reloaded)) => {
+            if let Some(error) = reloaded.error {
+                anyhow::bail!("the config file was changed, but the running demarc does not take it: {error}");
+            }
+            reloaded
+                .notices
+                .iter()
+                .filter(|notice| notice.contains("restart demarc"))
+                .for_each(|notice| eprintln!("{notice}"));
+            Ok(())
+        }
+        Err(client::AskError::NotRunning) => Ok(()),
+        Err(error) => Err(error.into()),
+        Ok(_) => anyhow::bail!("the config file was changed, but the running demarc gives another answer"),
+    }
+}
+
+fn status(loaded: &Loaded) -> Option<BackupStatus> {
+    let state = StateDir::new(&loaded.settings.state_dir);
+    match client::ask(&state.control_socket(), Request::Status) {
+        Ok(Answer::Status(status)) => Some(status.backup),
+        _ => None,
+    }
+}
+
+fn now(loaded: &Loaded, json: bool) -> anyhow::Result<ExitCode> {
+    let outcome = job::run(loaded, Order::Now)?;
+    if json {
+        println!("{}", serde_json::to_string(&outcome)?);
+    }
+    let Outcome { packed: Some(packed), at_hub, .. } = outcome else { anyhow::bail!("no backup was made") };
+    if !json {
+        println!("{}: {} files, {}; {} encrypted.", packed.name, packed.files, size(packed.bytes), size(packed.size));
+        packed.skipped.iter().for_each(|skipped| println!("Left out: {skipped}"));
+        let more = packed.skipped_count.saturating_sub(packed.skipped.len() as u64);
+        if more > 0 {
+            println!("Left out: {more} more");
+        }
+    }
+    match at_hub {
+        Some(Ok(())) => {
+            if !json {
+                println!("The hub keeps it. Nobody there can read it: `demarc sent` has what left.");
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Err(why)) => anyhow::bail!("the backup is on this machine and not at the hub: {why}"),
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn list(loaded: &Loaded, json: bool) -> anyhow::Result<ExitCode> {
+    let state = StateDir::new(&loaded.settings.state_dir);
+    state.become_owner()?;
+    let local: Vec<KeptBackup> =
+        backup::local(&state).into_iter().map(|(name, bytes)| KeptBackup { name, bytes, sha256: None }).collect();
+    let (hub, hub_trouble) = match job::run(loaded, Order::List) {
+        Ok(outcome) => (outcome.listed, None),
+        Err(error) => (None, Some(format!("{error:#}"))),
+    };
+    super::end_quietly_with_the_reader();
+    if json {
+        println!("{}", serde_json::to_string(&Listed { local, hub, hub_trouble })?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let clock = Clock::system();
+    let mut names: Vec<&BackupName> = local.iter().chain(hub.iter().flatten()).map(|kept| &kept.name).collect();
+    names.sort_by(|one, other| other.cmp(one));
+    names.dedup();
+    for name in &names {
+        let find = |list: &[KeptBackup]| list.iter().find(|kept| kept.name == **name).map(|kept| kept.bytes);
+        let (here, there) = (find(&local), hub.as_deref().and_then(find));
+        let place = match (here, there, &hub) {
+            (Some(_), Some(_), _) => "here and at the hub",
+            (Some(_), None, Some(_)) => "here alone",
+            (Some(_), None, None) => "here",
+            (None, ..) => "at the hub",
+        };
+        let made = backup::moment(name).map_or_else(String::new, |moment| clock.show(moment));
+        println!("{name}  {made}  {:>9}  {place}", size(here.or(there).unwrap_or(0)));
+    }
+    if names.is_empty() {
+        println!("There is no backup.");
+    }
+    if let Some(trouble) = hub_trouble {
+        println!("The hub could not be asked: {trouble}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How backups stand, line by line: nothing where they are off and there never was one.
+pub(super) fn lines(status: &BackupStatus, clock: &Clock) -> Vec<String> {
+    let when = |name: &BackupName| backup::moment(name).map_or_else(|| name.to_string(), |moment| clock.show(moment));
+    let mut lines = Vec::new();
+    if status.enabled {
+        let paths: Vec<String> = status.paths.iter().map(|path| path.display().to_string()).collect();
+        let next =
+            status.next.map_or_else(|| "by command alone".to_owned(), |next| format!("next {}", clock.show(next)));
+        lines
+            .push(format!("on, {next}; of {}", if paths.is_empty() { "nothing".to_owned() } else { paths.join(", ") }));
+    } else if status.last.is_some() || status.at_hub.is_some() {
+        lines.push("off".to_owned());
+    }
+    if status.last.is_some() || status.at_hub.is_some() {
+        let part = |name: &Option<BackupName>| name.as_ref().map_or_else(|| "none".to_owned(), when);
+        lines.push(format!("newest here {}, newest at the hub {}", part(&status.last), part(&status.at_hub)));
+    }
+    lines.extend(status.troubles.iter().cloned());
+    lines
+}
+
+/// Which backup is meant.
+#[derive(Clone, Debug)]
+enum Which {
+    Latest,
+    Named(BackupName),
+    /// A file, wherever it lies.
+    File(PathBuf),
+}
+
+fn which(text: &str) -> Result<Which, String> {
+    if text == "latest" {
+        return Ok(Which::Latest);
+    }
+    match text.parse().ok().or_else(|| BackupName::of_file(text)) {
+        Some(name) => Ok(Which::Named(name)),
+        None if Path::new(text).is_file() => Ok(Which::File(text.into())),
+        None => Err("name a backup as `demarc backup list` does, or latest, or a file".to_owned()),
+    }
+}
