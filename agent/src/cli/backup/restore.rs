@@ -126,13 +126,17 @@ fn find(args: &RestoreArgs, loaded: &Loaded) -> anyhow::Result<(File, String)> {
             }
         },
     };
-    let path = match local.iter().any(|(known, _)| *known == name) {
-        true => state.backups().join(name.file()),
-        false => match job::run(loaded, Order::Fetch { name: name.clone() })?.fetched {
-            Some(path) => path,
-            None => bail!("the hub did not give the backup"),
-        },
+    let cannot = |path: &Path| format!("{} cannot be read", path.display());
+    if local.iter().any(|(known, _)| *known == name) {
+        let path = state.backups().join(name.file());
+        let file = File::open(&path).with_context(|| cannot(&path))?;
+        return Ok((file, name.to_string()));
+    }
+    let Some(path) = job::run(loaded, Order::Fetch { name: name.clone() })?.fetched else {
+        bail!("the hub did not give the backup");
     };
-    let file = File::open(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let file = File::open(&path).with_context(|| cannot(&path))?;
+    // It is open, and of no use to anybody else.
+    let _ = std::fs::remove_file(&path);
     Ok((file, name.to_string()))
 }
