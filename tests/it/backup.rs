@@ -324,3 +324,43 @@ fn the_hub_keeps_nothing_that_is_not_encrypted_and_nothing_too_long() {
     assert!(at_hub(&hub, "site-one").is_empty());
     assert!(backed.site.status()["backup"]["troubles"].to_string().contains("not at the hub"));
 }
+
+#[test]
+fn a_daemon_of_an_ordinary_user_reads_what_belongs_to_the_phone_system() {
+    use demarc_tests::{machine, programs};
+    assert!(machine::is_root(), "this test becomes another user: run the tests as root");
+    let mut site = Site::new(&Setup::default());
+    let etc = site.path("etc/asterisk");
+    fs::create_dir_all(&etc).unwrap();
+    fs::write(etc.join(NAME), SECRET).unwrap();
+    fs::set_permissions(etc.join(NAME), fs::Permissions::from_mode(0o640)).unwrap();
+    let sections = format!("[backup]\npaths = [{etc:?}]\nevery = \"off\"\n");
+    site.configure(&Setup { sections, ..Setup::default() });
+    let key = site.run(&["backup", "key"]).ok();
+    fs::write(site.path("key"), key).unwrap();
+    site.run(&["backup", "on"]).ok();
+    let program = site.path("demarc");
+    machine::copy_program(programs::agent(), &program);
+    site.use_program(&program);
+    for path in [site.path(""), site.path("pbx"), site.master(), site.config()] {
+        std::os::unix::fs::chown(&path, Some(65534), Some(65534)).unwrap();
+    }
+    let user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    let rights = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"];
+    site.wrap_in(&[&user[..], &rights[..]].concat());
+    site.start();
+    site.wrap_in(&[]);
+    let made = site.run(&["backup", "now", "--json"]);
+    let made: Value = serde_json::from_str(&made.stdout).unwrap_or_else(|_| panic!("{}", made.stderr));
+    assert_eq!(made["packed"]["files"], 1, "{made}");
+    let (key, to) = (site.path("key"), site.path("restored"));
+    let words = ["backup", "restore", "latest", "--key", key.to_str().unwrap(), "--to", to.to_str().unwrap()];
+    site.run(&words).ok();
+    let conf = to.join(etc.canonicalize().unwrap().strip_prefix("/").unwrap()).join(NAME);
+    assert_eq!(fs::read_to_string(&conf).unwrap(), SECRET);
+    use std::os::unix::fs::MetadataExt;
+    assert_eq!(fs::metadata(&conf).unwrap().uid(), 0, "whose it was");
+    for file in files_below(&site.state()) {
+        assert_eq!(fs::metadata(&file).unwrap().uid(), 65534, "{}", file.display());
+    }
+}

@@ -36,6 +36,10 @@ const MOST_JOBS: usize = 32;
 const LONGEST: Duration = Duration::from_secs(1800);
 /// How soon a backup of the clock's is tried again that could not be made, or could not be carried to the hub.
 const AGAIN: Duration = Duration::from_secs(600);
+/// So many are removed at the hub after one backup.
+const MOST_REMOVED: usize = 20;
+/// How long the ledger may take.
+const LEDGER: Duration = Duration::from_secs(60);
 /// How soon one is carried that waits for the tunnel.
 const SOON: Duration = Duration::from_secs(20);
 
@@ -89,6 +93,7 @@ enum Stage {
     Entering {
         trip: Trip,
         entry: u64,
+        until: Instant,
     },
     Carrying {
         trip: Trip,
@@ -127,7 +132,7 @@ impl Backups {
     /// When something is to be done even if nothing happens.
     pub(super) fn next_due(&self) -> Option<Instant> {
         match &self.stage {
-            Stage::Packing { until, .. } => Some(*until),
+            Stage::Packing { until, .. } | Stage::Entering { until, .. } => Some(*until),
             // The clock of the world decides; it is looked at now and then.
             Stage::Idle => Some(self.not_before),
             _ => None,
@@ -170,6 +175,11 @@ impl Supervisor {
         }
         if self.ending.is_some() {
             return;
+        }
+        if matches!(&self.backups.stage, Stage::Entering { until, .. } if *until <= now)
+            && let Stage::Entering { trip, .. } = std::mem::replace(&mut self.backups.stage, Stage::Idle)
+        {
+            self.trip_failed(trip, "it could not be entered in the ledger".to_owned());
         }
         let settings = &self.loaded.settings;
         if self.backups.section.0 != settings.backup || self.backups.section.1 != settings.recordings.paths {
@@ -364,13 +374,13 @@ impl Supervisor {
         let (number, message) = self.relay.own_entry(About::Backup { step, name }, payload);
         self.collector.tell(message);
         self.backups.set(trip.job, JobState::Carrying { bytes: 0 });
-        self.backups.stage = Stage::Entering { trip, entry: number };
+        self.backups.stage = Stage::Entering { trip, entry: number, until: Instant::now() + LEDGER };
     }
 
     /// The ledger has an entry that the supervisor asked for.
     pub(super) fn backup_entered(&mut self, number: u64) {
         match std::mem::replace(&mut self.backups.stage, Stage::Idle) {
-            Stage::Entering { trip, entry } if entry == number => {
+            Stage::Entering { trip, entry, .. } if entry == number => {
                 if self.link.running().is_none_or(|link| link.ready.is_none()) {
                     return self.trip_failed(trip, "the link does not run".to_owned());
                 }
@@ -428,6 +438,8 @@ impl Supervisor {
                 let mut names: Vec<BackupName> = list.into_iter().map(|kept| kept.name).collect();
                 names.sort_by(|one, other| other.cmp(one));
                 trip.surplus = names.split_off(names.len().min(usize::from(self.loaded.settings.backup.keep)));
+                // The oldest first, and not more than a few: what is on the list is the hub's word, and each is an entry.
+                trip.surplus.drain(..trip.surplus.len().saturating_sub(MOST_REMOVED));
                 self.remove_next(trip);
             }
             (Act::Remove { .. }, _) => self.remove_next(trip),

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -12,7 +12,11 @@ use clap::Args;
 
 use super::{Which, job, which};
 use crate::{
-    backup::{self, Order, age::Identity, restore},
+    backup::{
+        self, Order,
+        age::Identity,
+        restore::{self, Item},
+    },
     recordings::size,
     settings::load::Loaded,
     state::StateDir,
@@ -51,7 +55,9 @@ pub(super) fn run(args: &RestoreArgs, loaded: &Loaded) -> anyhow::Result<ExitCod
             println!(
                 "Nothing of the phone system was touched. Look at what came out, and then put it in its place, such as"
             );
-            println!("  cp -a {directory}/etc/asterisk/. /etc/asterisk/");
+            for place in places(&items) {
+                println!("  cp -a {directory}/{place} /{place}", place = place.display());
+            }
             if !rustix::process::geteuid().is_root() {
                 println!("Owners were not restored, since this was not run as root.");
             }
@@ -71,6 +77,21 @@ pub(super) fn run(args: &RestoreArgs, loaded: &Loaded) -> anyhow::Result<ExitCod
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The paths that were backed up, as `cp` takes them: of a directory, what is in it.
+fn places(items: &[Item]) -> Vec<PathBuf> {
+    let mut tops: Vec<&Item> = Vec::new();
+    for item in items {
+        // What lies below follows what it lies in.
+        let is_below = tops.last().is_some_and(|top| item.path.starts_with(&top.path));
+        if !is_below && item.path.parent().is_some_and(|above| above != Path::new("")) {
+            tops.push(item);
+        }
+    }
+    let is_directory = |item: &Item| item.bytes.is_none() && item.link.is_none();
+    let as_typed = |item: &&Item| if is_directory(item) { item.path.join(".") } else { item.path.clone() };
+    tops.iter().map(as_typed).collect()
 }
 
 fn read_key(args: &RestoreArgs) -> anyhow::Result<Identity> {
@@ -105,13 +126,17 @@ fn find(args: &RestoreArgs, loaded: &Loaded) -> anyhow::Result<(File, String)> {
             }
         },
     };
-    let path = match local.iter().any(|(known, _)| *known == name) {
-        true => state.backups().join(name.file()),
-        false => match job::run(loaded, Order::Fetch { name: name.clone() })?.fetched {
-            Some(path) => path,
-            None => bail!("the hub did not give the backup"),
-        },
+    let cannot = |path: &Path| format!("{} cannot be read", path.display());
+    if local.iter().any(|(known, _)| *known == name) {
+        let path = state.backups().join(name.file());
+        let file = File::open(&path).with_context(|| cannot(&path))?;
+        return Ok((file, name.to_string()));
+    }
+    let Some(path) = job::run(loaded, Order::Fetch { name: name.clone() })?.fetched else {
+        bail!("the hub did not give the backup");
     };
-    let file = File::open(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let file = File::open(&path).with_context(|| cannot(&path))?;
+    // It is open, and of no use to anybody else.
+    let _ = std::fs::remove_file(&path);
     Ok((file, name.to_string()))
 }
