@@ -8,6 +8,7 @@ use std::{
 };
 
 use demarc_tests::{
+    hostile_agent::HostileAgent,
     hub::{Hub, files_below},
     process,
     relay::Relay,
@@ -323,6 +324,48 @@ fn the_hub_keeps_nothing_that_is_not_encrypted_and_nothing_too_long() {
     assert!(words.contains("no backup of that length"), "{words}");
     assert!(at_hub(&hub, "site-one").is_empty());
     assert!(backed.site.status()["backup"]["troubles"].to_string().contains("not at the hub"));
+}
+
+#[test]
+fn a_hostile_site_gets_nothing_in_but_ciphertext_and_nothing_out_but_its_own() {
+    let hub = Hub::start();
+    let mut honest = Backed::new(&hub, "site-one", "");
+    honest.start();
+    let name = honest.now()["packed"]["name"].as_str().unwrap().to_owned();
+    let agent = HostileAgent::new(&hub);
+    let identity = agent.enroll(&hub.token("site-two")).unwrap();
+    let ask = |who: Option<&_>, method: &str, path: &str, body: &[u8]| {
+        let length = body.len();
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+        let answer = agent.files(who, &[head.as_bytes(), body].concat()).unwrap_or_default();
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    let us = Some(&identity);
+    let status = |answer: &str| answer.split(' ').nth(1).unwrap_or_default().to_owned();
+    let place = "/backups/20261126T000000Z.age";
+    let plain = format!("[provider1]\npassword={SECRET}\n");
+    assert_eq!(status(&ask(us, "PUT", place, plain.as_bytes())), "400");
+    assert_eq!(status(&ask(us, "PUT", place, b"")), "400");
+    let sealed = [b"age-encryption.org/v1\n".as_slice(), b"any"].concat();
+    for path in
+        ["/backups/../site-one/20261126T000000Z.age", "/backups/x.age", "/backups/..%2fsite-one%2f20261126T000000Z.age"]
+    {
+        assert_eq!(status(&ask(us, "PUT", path, &sealed)), "404", "{path}");
+    }
+    let long = format!("PUT {place} HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: 99999999999\r\n\r\n");
+    let answer = agent.files(us, long.as_bytes()).unwrap();
+    assert_eq!(status(&String::from_utf8_lossy(&answer)), "413");
+    assert_eq!(status(&ask(us, "GET", &format!("/backups/{name}.age"), b"")), "404");
+    assert_eq!(status(&ask(us, "DELETE", &format!("/backups/{name}.age"), b"")), "404");
+    assert!(ask(us, "GET", "/backups", b"").ends_with("[]"));
+    assert_eq!(ask(None, "GET", "/backups", b""), "", "nobody without a certificate");
+    assert!(files_below(&hub.home().join("data/backups")).len() == 1);
+    assert_eq!(at_hub(&hub, "site-one").len(), 1);
+    // What is kept does not change under its name.
+    assert_eq!(status(&ask(us, "PUT", place, &sealed)), "201");
+    assert_eq!(status(&ask(us, "PUT", place, &[sealed.as_slice(), b"x"].concat())), "409");
+    assert_eq!(fs::read(&at_hub(&hub, "site-two")[0]).unwrap(), sealed);
 }
 
 #[test]

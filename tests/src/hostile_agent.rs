@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::{Context, bail};
 use bytes::{Bytes, BytesMut};
 use demarc_proto::{
-    ALPN_ENROLL, ALPN_TUNNEL, SiteId, ToAgent, ToHub,
+    ALPN_ENROLL, ALPN_FILES, ALPN_TUNNEL, SiteId, ToAgent, ToHub,
     bytes64::Bytes64,
     enroll::{EnrollRequest, EnrollResponse},
     frame::{self, MAX_TO_AGENT},
@@ -17,7 +17,12 @@ use h2::{RecvStream, SendStream};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::{ClientConfig, RootCertStore, client::Resumption, crypto::aws_lc_rs};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
-use tokio::{net::TcpStream, runtime::Runtime, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    runtime::Runtime,
+    time::timeout,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::codec::{Decoder, Framed};
 
@@ -97,6 +102,18 @@ impl HostileAgent {
             let send = respond.send_response(http::Response::new(()), false)?;
             tokio::spawn(async move { while connection.accept().await.is_some() {} });
             Ok(Control { send, receive: request.into_body(), buffer: BytesMut::new() })
+        })
+    }
+
+    /// Sends any bytes as a request for files, and hands back everything that the hub answers until it closes.
+    pub fn files(&self, identity: Option<&Identity>, request: &[u8]) -> anyhow::Result<Vec<u8>> {
+        self.runtime.block_on(async {
+            let mut tls = self.dial(ALPN_FILES, identity).await?;
+            // A hub that has heard enough may close before it has read everything.
+            let _ = tls.write_all(request).await;
+            let mut answer = Vec::new();
+            let _ = timeout(LIMIT, tls.read_to_end(&mut answer)).await?;
+            Ok(answer)
         })
     }
 

@@ -4,7 +4,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Read, Write},
+    io::{self, Read, Seek, Write},
     os::unix::fs::OpenOptionsExt,
     path::Path,
     pin::{Pin, pin},
@@ -16,10 +16,12 @@ use std::{
     time::Duration,
 };
 
+use data_encoding::HEXLOWER;
 use demarc_proto::backup::{KeptBackup, MOST_BACKUP_BYTES};
 use http::{Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use sha2::{Digest, Sha256};
 use tokio::time::sleep;
 
 use super::{Patience, files};
@@ -131,9 +133,15 @@ async fn carry(settings: LinkSettings, patience: Patience, act: Act, bytes: Arc<
 async fn exchange(settings: &LinkSettings, patience: Patience, act: &Act, bytes: &Arc<AtomicU64>) -> Carried {
     let state = StateDir::new(&settings.state_dir);
     let body = match act {
-        Act::Keep { name, bytes: length, .. } => Portions::of(&state.backups().join(name.file()), *length, bytes)
-            .map_err(|error| format!("the backup cannot be read: {error}"))?,
-        _ => Portions::none(bytes),
+        Act::Keep { name, bytes: length, sha256 } => {
+            let (path, length, sha256) = (state.backups().join(name.file()), *length, sha256.clone());
+            // Reading it twice takes a while, and the tunnel is to go on meanwhile.
+            let opened = tokio::task::spawn_blocking(move || whole(&path, length, &sha256)).await;
+            let file = opened.unwrap_or_else(|error| Err(io::Error::other(error)));
+            let file = file.map_err(|error| format!("the backup cannot be read: {error}"))?;
+            Portions { file: Some(file), left: length, sent: Arc::clone(bytes) }
+        }
+        _ => Portions { file: None, left: 0, sent: Arc::clone(bytes) },
     };
     let request = request(act, &settings.hub).map(|()| body);
     let (mut sender, connection) = files::open(settings, patience).await.map_err(|error| error.to_string())?;
@@ -218,20 +226,27 @@ struct Portions {
     sent: Arc<AtomicU64>,
 }
 
-impl Portions {
-    fn none(sent: &Arc<AtomicU64>) -> Self {
-        Self { file: None, left: 0, sent: Arc::clone(sent) }
-    }
-
-    /// The ledger says how long it is: a file of another length is another file.
-    fn of(path: &Path, length: u64, sent: &Arc<AtomicU64>) -> io::Result<Self> {
-        let file = File::open(path)?;
-        if file.metadata()?.len() != length {
-            return Err(io::Error::other("it is not as long as it was when it was made"));
+/// The file, if it is byte for byte what the ledger says: nothing else may leave.
+fn whole(path: &Path, length: u64, sha256: &str) -> io::Result<File> {
+    let mut file = File::open(path)?;
+    let (mut hash, mut read, mut portion) = (Sha256::new(), 0, vec![0; PORTION]);
+    loop {
+        match file.read(&mut portion)? {
+            0 => break,
+            count => {
+                hash.update(&portion[..count]);
+                read += count as u64;
+            }
         }
-        Ok(Self { file: Some(file), left: length, sent: Arc::clone(sent) })
     }
+    if read != length || HEXLOWER.encode(hash.finalize().as_slice()) != sha256 {
+        return Err(io::Error::other("it is not what was made, and what the ledger tells of"));
+    }
+    file.rewind()?;
+    Ok(file)
+}
 
+impl Portions {
     fn portion(&mut self) -> io::Result<Option<Bytes>> {
         let Some(file) = self.file.as_mut().filter(|_| self.left > 0) else { return Ok(None) };
         let mut portion = vec![0; PORTION.min(usize::try_from(self.left).unwrap_or(PORTION))];
@@ -260,5 +275,60 @@ impl Body for Portions {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_ledger_tells_of_leaves() {
+        let room = tempfile::tempdir().unwrap();
+        let path = room.path().join("x.age");
+        std::fs::write(&path, "sealed").unwrap();
+        let hash = HEXLOWER.encode(Sha256::digest(b"sealed").as_slice());
+        let mut text = String::new();
+        whole(&path, 6, &hash).unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "sealed");
+        assert!(whole(&path, 5, &hash).is_err());
+        std::fs::write(&path, "plain!").unwrap();
+        assert!(whole(&path, 6, &hash).is_err());
+    }
+
+    #[tokio::test]
+    async fn off_ends_what_sends_and_leaves_what_the_owner_asked_for() {
+        let mut settings = LinkSettings {
+            generation: 1,
+            state_dir: "/nowhere".into(),
+            site: crate::state::Site {
+                site: "site-one".parse().unwrap(),
+                hub: "127.0.0.1:1".to_owned(),
+                ca: demarc_proto::bytes64::Bytes64(vec![1]),
+                receipt_key: demarc_proto::bytes64::Bytes64(vec![2; 32]),
+                enrolled: 1,
+            },
+            hub: "127.0.0.1:1".to_owned(),
+            proxy: None,
+            upload: true,
+            health: true,
+            backup: true,
+        };
+        let name = "20261126T154500Z".parse().unwrap();
+        let keep = Act::Keep { name, bytes: 1, sha256: String::new() };
+        let mut courier = Courier::default();
+        courier.send(&settings, Patience::default(), Errand { number: 1, act: keep.clone() });
+        courier.keep_to(&settings, false);
+        assert!(courier.under_way.is_some());
+        settings.backup = false;
+        courier.keep_to(&settings, false);
+        assert!(courier.under_way.is_none(), "cut off at once");
+        let failed = |number| Said { number, news: News::Failed(OFF.to_owned()) };
+        assert_eq!(courier.next().await, failed(1));
+        courier.send(&settings, Patience::default(), Errand { number: 2, act: keep });
+        assert_eq!(courier.next().await, failed(2));
+        courier.send(&settings, Patience::default(), Errand { number: 3, act: Act::List });
+        courier.keep_to(&settings, false);
+        assert!(courier.under_way.is_some(), "a question by hand sends nothing of the phone system's");
     }
 }

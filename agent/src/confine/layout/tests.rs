@@ -148,7 +148,7 @@ fn the_archivist_reads_what_is_backed_up_and_the_supervisor_only_while_that_is_o
     let mut settings = world.settings("state", "cdr/Master.csv");
     settings.recordings.paths = vec![world.at("spool/monitor")];
     settings.backup.paths = vec![world.at("pbx"), world.at("spool")];
-    let ground = ground(vec![voice.clone()]);
+    let ground = Ground { config: Some(config.clone()), ..ground(vec![voice.clone()]) };
     assert!(!covers(&supervisor(&ground, &settings, &config).grants, &conf), "off until there is a key and a yes");
     settings.backup.enabled = true;
     settings.backup.recipient = Some("age1a4zc3y8v0meff03tl84p4t7329m0juz60h6ya6rlu46qqxtkwf8qzp2f55".to_owned());
