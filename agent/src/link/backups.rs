@@ -313,6 +313,7 @@ mod tests {
             upload: true,
             health: true,
             backup: true,
+            updates: false,
         };
         let name = "20261126T154500Z".parse().unwrap();
         let keep = Act::Keep { name, bytes: 1, sha256: String::new() };
