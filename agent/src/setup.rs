@@ -1,5 +1,6 @@
 //! What `demarc setup` is made of: what was found, what is asked, the file that follows from both.
 
+pub mod access;
 pub mod answers;
 pub mod database;
 pub mod digest;

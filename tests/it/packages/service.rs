@@ -1,8 +1,12 @@
 //! The service as systemd runs it, on a machine whose first process that is.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, io::Write, path::Path, time::Duration};
 
-use demarc_tests::{appliance::Appliance, data, machine, packed, wait};
+use demarc_tests::{
+    appliance::Appliance,
+    cdr::{Caller, Layout},
+    data, machine, packed, wait,
+};
 use serde_json::Value;
 
 use super::{LIMIT, MASTER, MESSAGE, RECORDING, apt_install, put_pbx_on, set_up};
@@ -267,7 +271,15 @@ fn setup_writes_what_the_service_starts_with() {
          [[sources]]\ntype = \"asterisk-csv\"\npath = {MASTER:?}\n"
     );
     machine.write("/root/answers.toml", &answers);
+    // As Debian's own Asterisk leaves its logs: to itself and its group.
+    machine.shell("chown -R asterisk: /var/log/asterisk; chmod -R o= /var/log/asterisk").ok();
+    let dry = machine.run(&["demarc", "setup", "--answers", "/root/answers.toml", "--dry-run"]);
+    assert!((dry.stdout + &dry.stderr).contains("/usr/lib/demarc/access open /var/log/asterisk/cdr-csv"));
     machine.run(&["demarc", "setup", "--answers", "/root/answers.toml"]).ok();
+    let row = Caller::new(1).inbound_answered(wait::now() as i64 - 60, 5, 30).line(Layout::ALL[0]);
+    fs::File::options().append(true).open(machine.path(MASTER)).unwrap().write_all(&row).unwrap();
+    let counted = || machine.run(&["demarc", "report", "--by", "direction", "--json"]).json()["calls"] == 1;
+    wait::until_true(LIMIT, "a call of records that belong to the phone system", counted);
     assert_eq!(property(&machine, "ActiveState"), "active");
     assert_eq!(machine.shell("stat -c '%U %G' /etc/demarc/demarc.toml").ok(), "demarc demarc\n");
     let foreign = machine.shell("find /etc/demarc /var/lib/demarc ! -user demarc").ok();

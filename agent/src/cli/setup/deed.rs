@@ -19,6 +19,7 @@ use crate::{
     detect::PbxKind,
     settings::{Secret, SupportMode, load},
     setup::{
+        access,
         answers::Vendor,
         database::NewUser,
         draft::Draft,
@@ -102,6 +103,12 @@ impl Outcome {
         if let Vendor::Token(_) = self.vendor {
             steps.push("enroll this site by the token".to_owned());
         }
+        if let Ok(loaded) = load::load_text(&self.config, &draft.text, std::iter::empty()) {
+            let shut = access::shut(&loaded.settings.pbx.source);
+            steps.extend(
+                shut.iter().map(|path| format!("let the service read its call records: {}", access::line(path))),
+            );
+        }
         if !args.no_start {
             steps.push(match service::has_unit(&self.config) {
                 true => "have systemd start demarc: systemctl enable --now demarc.service".to_owned(),
@@ -135,6 +142,19 @@ impl Outcome {
             self.enroll(&token, screen)?;
             if let Some(site) = Site::load(&state)? {
                 (self.site, self.hub) = (Some(site.site.to_string()), Some(site.hub));
+            }
+        }
+        for path in access::shut(&settings.pbx.source) {
+            match access::open(&path) {
+                Ok(()) => screen.say(&format!(
+                    "demarc's user may read {} from now on ({}).\n",
+                    path.display(),
+                    access::line(&path)
+                )),
+                Err(error) => {
+                    screen.say(&format!("{error:#}.\n"));
+                    self.to_do.push(format!("let demarc's user read its call records: {}", access::line(&path)));
+                }
             }
         }
         if settings.updates.via_tunnel {
