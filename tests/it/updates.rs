@@ -26,6 +26,16 @@ fn setup(port: u16, on: bool) -> Setup {
     Setup { sections, ..Setup::default() }
 }
 
+/// A site whose package manager is let through, with its tunnel up, and where that is offered.
+fn connected(hub: &Hub, name: &str) -> (Site, u16) {
+    let port = machine::free_port();
+    let mut site = Site::new(&setup(port, true));
+    site.enroll(&hub.token(name)).ok();
+    site.start();
+    site.wait_for_tunnel();
+    (site, port)
+}
+
 fn get(port: u16, path: &str) -> http::Answer {
     try_get(port, path).unwrap()
 }
@@ -47,11 +57,7 @@ fn apt_gets_signed_packages_through_the_tunnel_and_is_never_broken_by_it() {
     repository.add("demarc-probe", "1.0");
     repository.publish(None);
     let hub = offering(&repository);
-    let port = machine::free_port();
-    let mut site = Site::new(&setup(port, true));
-    site.enroll(&hub.token("site-one")).ok();
-    site.start();
-    site.wait_for_tunnel();
+    let (site, port) = connected(&hub, "site-one");
     let apt = Apt::new(&format!("http://127.0.0.1:{port}"), &repository.keyring());
 
     let updated = apt.run(&["update"]);
@@ -129,11 +135,7 @@ fn nobody_but_a_site_with_its_key_gets_files_of_the_hub() {
     let repository = Repository::new();
     repository.publish(None);
     let hub = offering(&repository);
-    let port = machine::free_port();
-    let mut site = Site::new(&setup(port, true));
-    site.enroll(&hub.token("site-one")).ok();
-    site.start();
-    site.wait_for_tunnel();
+    let (_site, port) = connected(&hub, "site-one");
     assert_eq!(get(port, "/dists/stable/InRelease").status, 200);
     // Somebody else enrolled in this site's name: the key that it had opens nothing any more.
     let other = Site::new(&Setup::default());
@@ -141,10 +143,6 @@ fn nobody_but_a_site_with_its_key_gets_files_of_the_hub() {
     assert_eq!(get(port, "/dists/stable/InRelease").status, 503);
     // A hub without packages says so, and nothing breaks.
     let bare = Hub::start();
-    let port = machine::free_port();
-    let mut site = Site::new(&setup(port, true));
-    site.enroll(&bare.token("site-two")).ok();
-    site.start();
-    site.wait_for_tunnel();
+    let (_site, port) = connected(&bare, "site-two");
     assert_eq!(get(port, "/dists/stable/InRelease").status, 503);
 }

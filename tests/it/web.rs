@@ -208,5 +208,5 @@ fn pages_say_that_the_call_records_are_missing() {
     let browser = Driven::start();
     let place = enter(&browser, &site);
     browser.go(&format!("{place}/"));
-    assert!(browser.source().contains("Master.csv"), "{}", browser.source());
+    wait::until_true(LIMIT, "the page", || browser.source().contains("Master.csv does not exist"));
 }
