@@ -28,7 +28,7 @@ use std::{
     time::SystemTime,
 };
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::{
     confine::{
@@ -102,6 +102,14 @@ enum Command {
     /// Writes the manual pages and the completions of shells. Whoever builds a package runs this.
     #[command(hide = true)]
     Man(man::ManArgs),
+}
+
+/// Arguments of the commands that only read.
+#[derive(Debug, Args)]
+struct ReadArgs {
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Reads the command line, does what it says, and returns the exit code.

@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 use demarc_proto::backup::{BackupName, KeptBackup};
 use serde::Serialize;
 
+use super::ReadArgs;
 use super::status::Clock;
 use crate::{
     backup::{self, BackupStatus, Order, Outcome},
@@ -45,14 +46,6 @@ enum BackupCommand {
     List(ReadArgs),
     /// Opens a backup with the key, and writes what it holds below a directory; nothing of the phone system is touched.
     Restore(restore::RestoreArgs),
-}
-
-/// Arguments of the commands that only tell.
-#[derive(Debug, Args)]
-struct ReadArgs {
-    /// Prints JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 /// What `list --json` prints.

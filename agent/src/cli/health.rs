@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::{
-    now,
+    ReadArgs, now,
     status::Clock,
     switch::{must_be_off, turn},
 };
@@ -42,14 +42,6 @@ enum HealthCommand {
     Preview(ReadArgs),
     /// Shows how the machine is, and what is wrong.
     Show(ReadArgs),
-}
-
-/// Arguments of the commands that only read.
-#[derive(Debug, Args)]
-struct ReadArgs {
-    /// Prints JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 /// What `preview --json` prints.

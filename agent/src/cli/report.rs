@@ -130,18 +130,26 @@ fn days(args: &ReportArgs) -> anyhow::Result<(Period, ReportZone)> {
     Ok((period, zone))
 }
 
+/// The report in the form that was asked for.
+fn in_form(
+    args: &ReportArgs,
+    json: impl FnOnce() -> String,
+    csv: impl FnOnce() -> String,
+    table: impl FnOnce() -> String,
+) -> String {
+    match args {
+        ReportArgs { json: true, .. } => json() + "\n",
+        ReportArgs { csv: true, .. } => csv(),
+        _ => table(),
+    }
+}
+
 fn calls(args: &ReportArgs, query: &Query, store: Option<&Store>) -> anyhow::Result<String> {
     let report = match store {
         Some(store) => store.local_report(query)?,
         None => LocalReport::empty(query),
     };
-    Ok(if args.json {
-        report.to_json() + "\n"
-    } else if args.csv {
-        report.to_csv()
-    } else {
-        report.to_table()
-    })
+    Ok(in_form(args, || report.to_json(), || report.to_csv(), || report.to_table()))
 }
 
 fn queues(args: &ReportArgs, query: Query, store: Option<&Store>) -> anyhow::Result<String> {
@@ -159,13 +167,7 @@ fn waits(args: &ReportArgs, query: Query, store: Option<&Store>) -> anyhow::Resu
         Some(store) => store.wait_report(from, to, zone)?,
         None => WaitReport::empty(from, to, zone),
     };
-    Ok(if args.json {
-        report.to_json() + "\n"
-    } else if args.csv {
-        report.to_csv()
-    } else {
-        report.to_table()
-    })
+    Ok(in_form(args, || report.to_json(), || report.to_csv(), || report.to_table()))
 }
 
 fn missed(args: &ReportArgs, query: Query, store: Option<&Store>) -> anyhow::Result<String> {
@@ -177,13 +179,7 @@ fn missed(args: &ReportArgs, query: Query, store: Option<&Store>) -> anyhow::Res
         Some(store) => store.missed_report(query)?,
         None => MissedReport::empty(query),
     };
-    Ok(if args.json {
-        report.to_json() + "\n"
-    } else if args.csv {
-        report.to_csv()
-    } else {
-        report.to_table()
-    })
+    Ok(in_form(args, || report.to_json(), || report.to_csv(), || report.to_table()))
 }
 
 fn query(args: &ReportArgs) -> anyhow::Result<Query> {

@@ -5,7 +5,7 @@ use std::{path::Path, process::ExitCode};
 use clap::{Args, Subcommand};
 
 use super::{
-    preview,
+    ReadArgs, preview,
     switch::{must_be_off, turn},
 };
 use crate::{
@@ -31,14 +31,6 @@ enum StatsCommand {
     Preview(ReadArgs),
     /// Shows the figures of the open window before and after the privacy floor.
     Show(ReadArgs),
-}
-
-/// Arguments of the commands that only read.
-#[derive(Debug, Args)]
-struct ReadArgs {
-    /// Prints JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 /// Does what was asked.

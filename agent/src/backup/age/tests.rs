@@ -1,3 +1,5 @@
+//! What is sealed opens again, here and by other programs of the format, and nothing else does.
+
 use data_encoding::BASE64;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What the archivist takes and leaves out, in trees laid out for it. It is not confined here.
+
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use super::*;
