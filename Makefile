@@ -1,5 +1,5 @@
 # What a contributor types. Everything needs only Rust, a C compiler and make.
-.PHONY: build package demo test bench screenshots lint man docs
+.PHONY: build package demo test bench soak screenshots lint man docs
 
 # The end-to-end tests mostly wait for windows to close, so many of them run side by side.
 export RUST_TEST_THREADS ?= 8
@@ -29,6 +29,12 @@ test:
 
 bench:
 	./deploy/bench/run
+
+# A support session of two hours, sat through: keys exchanged anew, everything recorded, the end by the grant's clock.
+soak:
+	./deploy/lab/openssh fetch
+	cargo build --workspace --bins --test it
+	$${CARGO_TARGET_DIR:-target}/debug/long_session
 
 screenshots:
 	./deploy/screenshots/run
