@@ -50,6 +50,8 @@ pub(super) struct Backups {
     places: (Vec<PathBuf>, Vec<String>),
     /// When the newest was made by this machine's clock, which may have been wrong at the time.
     made: Option<u64>,
+    /// Of what something was closed to us the last time.
+    closed: Vec<PathBuf>,
     /// Why the last backup was not made, or is not at the hub, in words.
     trouble: Option<String>,
 }
@@ -101,6 +103,7 @@ impl Backups {
             section: Default::default(),
             places: Default::default(),
             made: local(state).first().and_then(|(name, _)| moment(name)).map(|made| made.min(clock())),
+            closed: Vec::new(),
             trouble: None,
         }
     }

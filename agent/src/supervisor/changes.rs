@@ -203,6 +203,7 @@ impl Supervisor {
             health_upload_decided_by: self.uploads.health.decided_by.clone(),
             link_absent: self.link_settings.as_ref().err().cloned(),
             notices: self.notices(),
+            waits: self.waits(),
         }
     }
 }

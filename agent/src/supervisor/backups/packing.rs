@@ -33,11 +33,9 @@ impl Supervisor {
         let held = |place: &&PathBuf| self.ground.landlock.is_none() || covers(&self.granted, place);
         let paths: Vec<_> = places.iter().filter(held).cloned().collect();
         if paths.is_empty() {
-            let why = troubles.first().cloned();
-            return Err(why.unwrap_or_else(|| {
-                "nothing that a backup covers was there and known when demarc was started; name it in backup.paths and \
-                 restart demarc"
-                    .to_owned()
+            let wait = self.backup_wait().map(|wait| wait.words);
+            return Err(wait.or_else(|| troubles.first().cloned()).unwrap_or_else(|| {
+                "nothing of what a backup covers is on this machine; name it in backup.paths".to_owned()
             }));
         }
         let profile = layout::archivist(&self.ground, settings, &paths);
@@ -96,6 +94,7 @@ impl Supervisor {
                             );
                         }
                         (self.backups.trouble, self.backups.made) = (None, Some(clock()));
+                        self.backups.closed.clone_from(&packed.closed);
                         self.keep_at_hub(job, packed);
                     }
                     Err(why) => self.backup_failed(job, why),

@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use super::{MOST_JOBS, Work};
 use crate::{
-    backup::{BackupStatus, Order, Told, local},
+    backup::{BackupStatus, Order, Told, closed_words, local},
     confine::layout::covers,
-    control::Answer,
+    control::{Answer, Wait},
     supervisor::Supervisor,
 };
 
@@ -38,28 +38,35 @@ impl Supervisor {
         let settings = &self.loaded.settings;
         let enabled = settings.backup.is_on();
         let (paths, troubles) = self.backups.places.clone();
+        let closed: Vec<String> =
+            self.backups.closed.iter().filter(|path| paths.contains(path)).map(|path| closed_words(path)).collect();
         BackupStatus {
             enabled,
             paths,
             last: local(&self.state).into_iter().next().map(|(name, _)| name),
             at_hub: self.backups.at_hub.clone(),
             next: self.next_backup(),
-            troubles: troubles.into_iter().chain(self.backups.trouble.clone().filter(|_| enabled)).collect(),
+            troubles: troubles
+                .into_iter()
+                .chain(closed)
+                .chain(self.backups.trouble.clone().filter(|_| enabled))
+                .collect(),
         }
     }
 
-    /// What waits for a restart, in words.
-    pub(in crate::supervisor) fn backup_notice(&self) -> Option<String> {
+    /// What is to be backed up and cannot be read by this process.
+    pub(in crate::supervisor) fn backup_wait(&self) -> Option<Wait> {
         let settings = &self.loaded.settings;
         if !settings.backup.is_on() || self.ground.landlock.is_none() {
             return None;
         }
         let (places, _) = &self.backups.places;
         let missing = places.iter().find(|place| !covers(&self.granted, place))?;
-        Some(format!(
+        let words = format!(
             "{} was not to be backed up, or not there, when demarc was started, and the running demarc may not read it; restart \
              demarc to have it in backups.",
             missing.display()
-        ))
+        );
+        Some(Wait::new("backup", words))
     }
 }
