@@ -7,7 +7,6 @@
 pub mod age;
 pub mod archive;
 pub mod archivist;
-mod bech32;
 pub mod places;
 pub mod request;
 pub mod restore;
