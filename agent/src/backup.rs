@@ -7,17 +7,19 @@
 pub mod age;
 pub mod archive;
 pub mod archivist;
-mod bech32;
 pub mod places;
 pub mod request;
 pub mod restore;
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use demarc_proto::backup::{BackupName, KeptBackup};
 use serde::{Deserialize, Serialize};
 
-use crate::state::StateDir;
+use crate::{setup::access, state::StateDir};
 
 pub use archive::Packed;
 
@@ -173,6 +175,16 @@ pub enum News {
     Done(Vec<KeptBackup>),
     /// It is not done, and why, in words.
     Failed(String),
+}
+
+/// What to do about a path of which something is closed to demarc's user, in words.
+pub fn closed_words(path: &Path) -> String {
+    let how = if access::is_there() {
+        format!("as root: {}", access::line(path))
+    } else {
+        "give it a list that lets it (setfacl)".to_owned()
+    };
+    format!("{} is not in backups as a whole, since demarc's user may not read all of it; {how}", path.display())
 }
 
 /// The backups on this machine, the newest first.

@@ -137,6 +137,26 @@ pub struct Reloaded {
     pub link_absent: Option<String>,
     /// What could not be applied yet, in words.
     pub notices: Vec<String>,
+    /// What of that waits for a restart.
+    #[serde(default)]
+    pub waits: Vec<Wait>,
+}
+
+/// Something of the settings that needs what the running daemon does not hold: a confinement only gets narrower, so it waits
+/// for a restart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wait {
+    /// The section of the settings that it is in, such as `backup`.
+    pub section: String,
+    /// What waits, in words.
+    pub words: String,
+}
+
+impl Wait {
+    /// Something in that section waits.
+    pub fn new(section: &str, words: impl Into<String>) -> Self {
+        Self { section: section.to_owned(), words: words.into() }
+    }
 }
 
 /// How support stands.
@@ -208,6 +228,9 @@ pub struct Status {
     pub config_error: Option<String>,
     /// What is allowed and likely not meant, and what waits for a restart.
     pub notices: Vec<String>,
+    /// What of that waits for a restart.
+    #[serde(default)]
+    pub waits: Vec<Wait>,
     /// Whether reports may leave.
     pub upload: bool,
     /// What decided that.

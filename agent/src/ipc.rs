@@ -371,6 +371,28 @@ pub struct LinkSettings {
     pub backup: bool,
 }
 
+#[cfg(test)]
+impl LinkSettings {
+    /// Those of a site that is enrolled nowhere, and lets nothing leave.
+    pub(crate) fn of_a_test() -> Self {
+        use demarc_proto::bytes64::Bytes64;
+        let hub = "127.0.0.1:1".to_owned();
+        let site = "site-one".parse().expect("a name of a site");
+        let (ca, receipt_key) = (Bytes64(vec![1]), Bytes64(vec![2; 32]));
+        Self {
+            generation: 1,
+            state_dir: "/nowhere".into(),
+            site: Site { site, hub: hub.clone(), ca, receipt_key, enrolled: 1 },
+            hub,
+            proxy: None,
+            upload: false,
+            health: false,
+            updates: false,
+            backup: false,
+        }
+    }
+}
+
 /// What confines a role, as `demarc status` and `demarc doctor` show it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confined {

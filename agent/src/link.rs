@@ -274,6 +274,7 @@ impl Link {
                     Told::OutboxChanged | Told::Recorded(_) | Told::Health | Told::Announce | Told::Door => {}
                 },
                 said = self.courier.next() => self.say(FromLink::Backup(said)).await?,
+                never = self.updates.without_tunnel() => match never {},
                 done = &mut doing => return Ok(done),
             }
         }
@@ -285,11 +286,11 @@ impl Link {
             Ok(Some(ToLink::Settings(settings))) => {
                 let old = std::mem::replace(&mut self.settings, *settings);
                 self.health.take_if(|_| !self.settings.health);
-                if !self.settings.updates {
-                    self.updates.stop();
-                }
                 let place = |s: &LinkSettings| (s.hub.clone(), s.proxy.clone(), s.site.clone(), s.state_dir.clone());
                 let moved = place(&old) != place(&self.settings);
+                if moved || !self.settings.updates {
+                    self.updates.stop();
+                }
                 self.courier.keep_to(&self.settings, moved);
                 Ok(Told::Settings { moved })
             }

@@ -7,6 +7,8 @@ pub mod digest;
 pub mod draft;
 pub mod findings;
 pub mod question;
+pub mod reach;
 pub mod sample;
 pub mod service;
 pub mod terminal;
+pub mod unit;

@@ -3,6 +3,7 @@
 import datetime
 import json
 import pathlib
+import re
 import time
 import urllib.request
 
@@ -18,21 +19,6 @@ DAYS = 90
 ROWS_PER_CALL = 1.24
 AIM_MS = 200
 AIM_KB = 100
-PAGES = [
-    "/",
-    "/calls",
-    "/report",
-    "/queues",
-    "/callers",
-    "/trunks",
-    "/numbers",
-    "/completeness",
-    "/sent",
-    "/switches",
-    "/support",
-    "/health",
-    "/recordings",
-]
 
 
 def measure():
@@ -57,7 +43,7 @@ def measure():
     first = browser.times("/", 1)[0]
     times = sorted(browser.times("/", REQUESTS))
     today = datetime.datetime.now(datetime.timezone.utc).date()
-    pages = [*PAGES, f"/calls?from={today - datetime.timedelta(days=DAYS)}&to={today}"]
+    pages = [*browser.navigation(), f"/calls?from={today - datetime.timedelta(days=DAYS)}&to={today}"]
     sizes = {page: len(browser.load(page)) for page in pages}
     each = {page: sorted(browser.times(page, max(5, REQUESTS // 10))) for page in pages}
     web = [pid for pid in here.pids() if _role(pid) == "web"]
@@ -97,6 +83,11 @@ class Browser:
         entered = opener.open(link)
         self.cookie = entered.headers["Set-Cookie"].split(";")[0]
         self.opener = opener
+
+    def navigation(self):
+        """Every page that the first one leads to."""
+        links = re.search(rb"<nav[^>]*>(.*?)</nav>", self.load("/"), re.DOTALL)[1]
+        return [page.decode() for page in re.findall(rb'href="([^"]+)"', links)]
 
     def load(self, page):
         request = urllib.request.Request(self.place + page, headers={"Cookie": self.cookie})

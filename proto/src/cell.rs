@@ -99,6 +99,18 @@ impl Cell {
         Some(Self { direction, outcome })
     }
 
+    /// Cells by their direction, in the order of the tree, for words about a group. A direction that is there with all its
+    /// outcomes has none beside it: it is named alone.
+    pub fn by_direction(cells: &[Self]) -> Vec<(Direction, Vec<Outcome>)> {
+        let of = |direction| -> Vec<Outcome> {
+            cells.iter().filter(|cell| cell.direction == direction).map(|cell| cell.outcome).collect()
+        };
+        let found = Direction::ALL.into_iter().map(|direction| (direction, of(direction)));
+        let found = found.filter(|(_, outcomes)| !outcomes.is_empty());
+        let whole = |outcomes: &Vec<Outcome>| outcomes.len() == Outcome::ALL.len();
+        found.map(|(direction, outcomes)| (direction, if whole(&outcomes) { Vec::new() } else { outcomes })).collect()
+    }
+
     /// Which branch of the fixed tree an outcome hangs on. Siblings share a branch: a person answered;
     /// a machine answered; nobody answered; nobody could be reached.
     pub fn branch(outcome: Outcome) -> usize {
@@ -133,6 +145,21 @@ impl<'de> Deserialize<'de> for Cell {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_direction_with_all_its_outcomes_is_named_alone() {
+        let all: Vec<Cell> = Cell::all().collect();
+        assert_eq!(Cell::by_direction(&all), Direction::ALL.map(|direction| (direction, Vec::new())));
+        let some = [all[Outcome::ALL.len()], all[0], all[1]];
+        assert_eq!(
+            Cell::by_direction(&some),
+            [
+                (Direction::Inbound, vec![Outcome::Answered, Outcome::Voicemail]),
+                (Direction::Outbound, vec![Outcome::Answered])
+            ]
+        );
+        assert_eq!(Cell::by_direction(&[]), []);
+    }
 
     #[test]
     fn index_is_the_place_in_all_and_json_goes_both_ways() {

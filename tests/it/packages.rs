@@ -1,7 +1,9 @@
 //! Packages and units: installed, upgraded, gone back, removed and purged on a fresh machine, and run there by systemd.
 
+mod backup;
 mod debian;
 mod life;
+mod reach;
 mod review;
 mod rpm;
 mod service;

@@ -14,8 +14,8 @@ use aws_lc_rs::{
 };
 use data_encoding::BASE64_NOPAD;
 
-use super::bech32;
 use crate::settings::Secret;
+use bech32::{Bech32, Hrp, primitives::decode::CheckedHrpstring};
 
 /// The first line.
 const VERSION: &str = "age-encryption.org/v1";
@@ -39,14 +39,12 @@ pub struct Recipient([u8; 32]);
 impl Recipient {
     /// Reads `age1…`.
     pub fn parse(text: &str) -> Option<Self> {
-        let (prefix, bytes) = bech32::decode(text.trim())?;
-        (prefix == PUBLIC_PREFIX).then_some(())?;
-        bytes.try_into().ok().map(Self)
+        unlettered(text.trim(), PUBLIC_PREFIX).map(Self)
     }
 
     /// As `age1…`.
     pub fn to_text(&self) -> String {
-        bech32::encode(PUBLIC_PREFIX, &self.0)
+        lettered(PUBLIC_PREFIX, &self.0)
     }
 }
 
@@ -70,9 +68,9 @@ impl Identity {
     /// Reads `AGE-SECRET-KEY-1…`, or a file in which a line is that and others begin with `#`.
     pub fn parse(text: &str) -> Option<Self> {
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        let (prefix, bytes) = bech32::decode(lines.next()?)?;
-        (prefix == SECRET_PREFIX && lines.next().is_none()).then_some(())?;
-        Self::of(bytes.try_into().ok()?)
+        let bytes = unlettered(lines.next()?, SECRET_PREFIX)?;
+        lines.next().is_none().then_some(())?;
+        Self::of(bytes)
     }
 
     fn of(bytes: [u8; 32]) -> Option<Self> {
@@ -81,7 +79,7 @@ impl Identity {
 
     /// As `AGE-SECRET-KEY-1…`.
     pub fn to_text(&self) -> Secret {
-        Secret::new(bech32::encode(SECRET_PREFIX, &self.bytes).to_ascii_uppercase())
+        Secret::new(lettered(SECRET_PREFIX, &self.bytes).to_ascii_uppercase())
     }
 
     /// The public key to it.
@@ -99,16 +97,16 @@ impl Identity {
         for stanza in stanzas.iter().filter(|stanza| stanza.words.first().is_some_and(|kind| kind == "X25519")) {
             let [_, share] = stanza.words.as_slice() else { return Err(OpenError::Damaged) };
             let share: [u8; 32] = base64(share).and_then(|share| share.try_into().ok()).ok_or(OpenError::Damaged)?;
-            let peer = UnparsedPublicKey::new(&X25519, share);
-            let key = agree(&self.key, peer, Unspecified, |shared| wrapping_key(shared, &share, &ours));
             let mut body = stanza.body.clone();
             if body.len() != FILE_KEY + TAG {
                 return Err(OpenError::Damaged);
             }
-            if let Ok(opened) =
-                key.and_then(|key| key.open_in_place(zero_nonce(), Aad::empty(), &mut body).map(|o| &*o))
-            {
-                return opened.try_into().map_err(|_| OpenError::Damaged);
+            let peer = UnparsedPublicKey::new(&X25519, share);
+            // Refused is a point of low order, by which everybody would agree on the same.
+            let key = agree(&self.key, peer, Unspecified, |shared| wrapping_key(shared, &share, &ours))
+                .map_err(|_| OpenError::Damaged)?;
+            if let Ok(opened) = key.open_in_place(zero_nonce(), Aad::empty(), &mut body) {
+                return (&*opened).try_into().map_err(|_| OpenError::Damaged);
             }
         }
         Err(OpenError::WrongKey)
@@ -148,18 +146,7 @@ impl<W: Write> Sealer<W> {
         let mut file_key = [0; FILE_KEY];
         let mut nonce = [0; 16];
         fill(&mut file_key).and_then(|()| fill(&mut nonce)).map_err(no_crypto)?;
-        let ephemeral = EphemeralPrivateKey::generate(&X25519, &SystemRandom::new()).map_err(no_crypto)?;
-        let share: [u8; 32] = ephemeral
-            .compute_public_key()
-            .map_err(no_crypto)?
-            .as_ref()
-            .try_into()
-            .map_err(|_| no_crypto(Unspecified))?;
-        let peer = UnparsedPublicKey::new(&X25519, recipient.0);
-        let key = agree_ephemeral(ephemeral, peer, Unspecified, |shared| wrapping_key(shared, &share, recipient));
-        let mut body = file_key.to_vec();
-        let sealed = key.and_then(|key| key.seal_in_place_append_tag(zero_nonce(), Aad::empty(), &mut body));
-        sealed.map_err(no_crypto)?;
+        let (share, body) = wrap(&file_key, recipient).map_err(no_crypto)?;
         let head = format!("{VERSION}\n-> X25519 {}\n{}\n---", BASE64_NOPAD.encode(&share), BASE64_NOPAD.encode(&body));
         let mac = hmac::sign(&header_key(&file_key).map_err(no_crypto)?, head.as_bytes());
         writeln!(output, "{head} {}", BASE64_NOPAD.encode(mac.as_ref()))?;
@@ -312,7 +299,12 @@ impl Header {
                 text.truncate(before + 3);
                 return Ok(Self { stanzas, text, mac: base64(mac).ok_or(OpenError::Damaged)? });
             }
-            let words = head.strip_prefix("-> ").ok_or(OpenError::Damaged)?.split(' ').map(str::to_owned).collect();
+            let words: Vec<String> =
+                head.strip_prefix("-> ").ok_or(OpenError::Damaged)?.split(' ').map(str::to_owned).collect();
+            // Visible letters, and at least one a word.
+            if !words.iter().all(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_graphic())) {
+                return Err(OpenError::Damaged);
+            }
             let mut body = String::new();
             loop {
                 let part = line(&mut text)?;
@@ -348,6 +340,17 @@ impl Stream {
     }
 }
 
+/// What a stanza for that recipient holds: the public half of a key that is drawn for it, and the key of the file, sealed.
+fn wrap(file_key: &[u8], recipient: &Recipient) -> Result<([u8; 32], Vec<u8>), Unspecified> {
+    let ephemeral = EphemeralPrivateKey::generate(&X25519, &SystemRandom::new())?;
+    let share: [u8; 32] = ephemeral.compute_public_key()?.as_ref().try_into().map_err(|_| Unspecified)?;
+    let peer = UnparsedPublicKey::new(&X25519, recipient.0);
+    let key = agree_ephemeral(ephemeral, peer, Unspecified, |shared| wrapping_key(shared, &share, recipient))?;
+    let mut body = file_key.to_vec();
+    key.seal_in_place_append_tag(zero_nonce(), Aad::empty(), &mut body)?;
+    Ok((share, body))
+}
+
 /// The key that wraps the key of the file: from what two keys agree on, and from both of them.
 fn wrapping_key(shared: &[u8], share: &[u8; 32], recipient: &Recipient) -> Result<LessSafeKey, Unspecified> {
     let salt = [share.as_slice(), recipient.0.as_slice()].concat();
@@ -377,9 +380,25 @@ fn base64(text: &str) -> Option<Vec<u8>> {
     BASE64_NOPAD.decode(text.as_bytes()).ok()
 }
 
+/// 32 bytes as age writes keys: in letters that say what they are, with a checksum that finds what was mistyped (BIP 173).
+fn lettered(prefix: &str, bytes: &[u8; 32]) -> String {
+    let prefix = Hrp::parse(prefix).expect("both of our prefixes are ones");
+    bech32::encode::<Bech32>(prefix, bytes).expect("a key is shorter than the format allows")
+}
+
+/// The bytes of a key under that prefix.
+fn unlettered(text: &str, prefix: &str) -> Option<[u8; 32]> {
+    let checked = CheckedHrpstring::new::<Bech32>(text).ok()?;
+    let is_whole = checked.validate_segwit_padding().is_ok();
+    (is_whole && checked.hrp().as_str().eq_ignore_ascii_case(prefix)).then_some(())?;
+    checked.byte_iter().collect::<Vec<u8>>().try_into().ok()
+}
+
 fn no_crypto(_: Unspecified) -> io::Error {
     io::Error::other("the cryptographic library refused its service")
 }
 
+#[cfg(test)]
+mod format_tests;
 #[cfg(test)]
 mod tests;

@@ -57,6 +57,9 @@ pub struct Packed {
     pub skipped: Vec<String>,
     /// How many were left out.
     pub skipped_count: u64,
+    /// Those of the paths at or below which something is closed to this process's user.
+    #[serde(default)]
+    pub closed: Vec<PathBuf>,
 }
 
 /// What is in the archive beside files.
@@ -81,10 +84,21 @@ pub(super) fn pack(
 ) -> io::Result<Packed> {
     let counted = Counted { file, bytes: 0, hash: Sha256::new() };
     let compressed = GzEncoder::new(Sealer::new(counted, recipient)?, Compression::default());
-    let mut packer =
-        Packer { tar: Builder::new(compressed), files: 0, bytes: 0, skipped: Vec::new(), skipped_count: 0, tell };
+    let mut packer = Packer {
+        tar: Builder::new(compressed),
+        files: 0,
+        bytes: 0,
+        skipped: Vec::new(),
+        skipped_count: 0,
+        is_closed: false,
+        tell,
+    };
+    let mut closed = Vec::new();
     for path in paths {
         packer.path(path)?;
+        if std::mem::take(&mut packer.is_closed) {
+            closed.push(path.clone());
+        }
     }
     let Packer { mut tar, files, bytes, skipped, skipped_count, .. } = packer;
     let by = concat!("demarc ", env!("CARGO_PKG_VERSION"));
@@ -95,7 +109,8 @@ pub(super) fn pack(
     tar.append_data(&mut header, NOTE, note.as_slice())?;
     let counted = tar.into_inner()?.finish()?.finish()?;
     let (size, hash) = (counted.bytes, counted.hash.finalize());
-    Ok(Packed { name, files, bytes, size, sha256: HEXLOWER.encode(hash.as_slice()), skipped, skipped_count })
+    let sha256 = HEXLOWER.encode(hash.as_slice());
+    Ok(Packed { name, files, bytes, size, sha256, skipped, skipped_count, closed })
 }
 
 struct Packer<'a, W: Write> {
@@ -104,6 +119,8 @@ struct Packer<'a, W: Write> {
     bytes: u64,
     skipped: Vec<String>,
     skipped_count: u64,
+    /// Whether something was closed to our user.
+    is_closed: bool,
     tell: &'a mut dyn FnMut(u64, u64),
 }
 
@@ -115,6 +132,13 @@ impl<W: Write> Packer<'_, W> {
         }
     }
 
+    /// What cannot be read is left out.
+    fn fail(&mut self, path: &Path, error: impl Into<io::Error>) {
+        let error = error.into();
+        self.is_closed |= error.kind() == io::ErrorKind::PermissionDenied;
+        self.skip(path, error);
+    }
+
     /// One of the paths that the owner named, as it really lies.
     fn path(&mut self, path: &Path) -> io::Result<()> {
         let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
@@ -123,7 +147,7 @@ impl<W: Write> Packer<'_, W> {
         match (above, CString::new(name.as_bytes())) {
             (Ok(above), Ok(name)) => self.entry(above.as_fd(), &name, path, None, 0),
             (Err(error), _) => {
-                self.skip(path, error);
+                self.fail(path, error);
                 Ok(())
             }
             (_, Err(_)) => Ok(()),
@@ -141,7 +165,7 @@ impl<W: Write> Packer<'_, W> {
         let stat = match statat(above, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
             Err(error) => {
-                self.skip(path, error);
+                self.fail(path, error);
                 return Ok(());
             }
         };
@@ -149,7 +173,7 @@ impl<W: Write> Packer<'_, W> {
             FileType::Directory => match openat(above, name, DIRECTORY, Mode::empty()) {
                 Ok(directory) => self.directory(directory, path, device, level),
                 Err(error) => {
-                    self.skip(path, error);
+                    self.fail(path, error);
                     Ok(())
                 }
             },
@@ -160,7 +184,7 @@ impl<W: Write> Packer<'_, W> {
                     self.tar.append_link(&mut header, inside(path), OsStr::from_bytes(target.to_bytes()))
                 }
                 Err(error) => {
-                    self.skip(path, error);
+                    self.fail(path, error);
                     Ok(())
                 }
             },
@@ -226,7 +250,7 @@ impl<W: Write> Packer<'_, W> {
                 self.bytes += content.len() as u64;
                 (self.tell)(self.files, self.bytes);
             }
-            Err(error) => self.skip(path, error),
+            Err(error) => self.fail(path, error),
         }
         Ok(())
     }

@@ -14,9 +14,16 @@ use super::ReadArgs;
 use super::status::Clock;
 use crate::{
     backup::{self, BackupStatus, Order, Outcome},
-    control::{Answer, Request, client},
+    control::{Answer, Reloaded, Request, Status, Wait, client},
     recordings::size,
-    settings::{edit, load::Loaded},
+    settings::{
+        edit,
+        load::{self, Loaded},
+    },
+    setup::{
+        reach::Reach,
+        service::{self, Restart},
+    },
     state::StateDir,
 };
 
@@ -75,47 +82,88 @@ pub fn run(args: &BackupArgs, config: &Path, loaded: &Loaded) -> anyhow::Result<
     Ok(ExitCode::SUCCESS)
 }
 
+/// Turns the switch, and says what came of it.
 fn switch(config: &Path, loaded: &Loaded, on: bool) -> anyhow::Result<()> {
     edit::set_key(config, "backup", "enabled", on.into())?;
-    follow(loaded)?;
     if let Some(variable) = loaded.overridden_by("backup.enabled") {
+        follow(loaded)?;
         anyhow::bail!("the config file was changed, but {variable} in the environment overrules it");
     }
-    match on {
-        true => println!("Backups are on: `demarc backup now` makes the first one."),
-        false => println!("Backups are off: none is made, and nothing of one leaves. Those at the hub stay there."),
+    if !on {
+        follow(loaded)?;
+        println!("Backups are off: none is made, and nothing of one leaves. Those at the hub stay there.");
+        return Ok(());
     }
-    if on {
-        status(loaded).iter().flat_map(|status| &status.troubles).for_each(|trouble| println!("{trouble}"));
+    let loaded = &load::load(config)?;
+    let reach = Reach::of(&loaded.settings, service::unit_of(config).as_deref());
+    let mut left = if rustix::process::geteuid().is_root() {
+        reach.open(&mut |words| println!("{words}"))
+    } else {
+        let as_root = |what: String| format!("as root: {what}");
+        reach.plan().into_iter().map(as_root).chain(reach.left.clone()).collect()
+    };
+    let Some(reloaded) = follow(loaded)? else {
+        println!("Backups are on in the config file. demarc is not running; this counts from its next start.");
+        return print_left(&left);
+    };
+    let waits: Vec<&Wait> = reloaded.waits.iter().filter(|wait| wait.section == "backup").collect();
+    let state = StateDir::new(&loaded.settings.state_dir);
+    match if waits.is_empty() && reach.hidden.is_empty() { None } else { Some(service::restart(config, &state)?) } {
+        None => println!("Backups are on: `demarc backup now` makes the first one."),
+        Some(Restart::Done) => {
+            println!("demarc was restarted: a running one cannot be given more rights. No call is lost by that.");
+            println!("Backups are on: `demarc backup now` makes the first one.");
+        }
+        Some(Restart::Left(why)) => {
+            println!("Backups are on in the config file, and demarc cannot make a whole one yet.");
+            waits.iter().for_each(|wait| println!("{}", wait.words));
+            left.insert(0, format!("restart demarc ({why}): {}", service::restart_line(config)));
+        }
+    }
+    if let Some(status) = status(loaded) {
+        let paths: Vec<String> = status.paths.iter().map(|path| path.display().to_string()).collect();
+        println!("They cover {}.", if paths.is_empty() { "nothing".to_owned() } else { paths.join(", ") });
+        status.troubles.iter().for_each(|trouble| println!("{trouble}"));
+    }
+    if let Some(why) = &reloaded.link_absent {
+        println!("They stay on this machine as long as there is no tunnel: {why}.");
+    }
+    print_left(&left)
+}
+
+fn print_left(left: &[String]) -> anyhow::Result<()> {
+    if !left.is_empty() {
+        println!("Left for you to do:");
+        left.iter().for_each(|what| println!("  - {what}"));
     }
     Ok(())
 }
 
-/// Makes the running daemon read the config file; prints what it could not follow yet.
-fn follow(loaded: &Loaded) -> anyhow::Result<()> {
+/// Makes the running daemon read the config file; what it answers, if one runs.
+fn follow(loaded: &Loaded) -> anyhow::Result<Option<Reloaded>> {
     let state = StateDir::new(&loaded.settings.state_dir);
     match client::ask(&state.control_socket(), Request::Reload) {
-        Ok(Answer::Reloaded(reloaded)) => {
-            if let Some(error) = reloaded.error {
-                anyhow::bail!("the config file was changed, but the running demarc does not take it: {error}");
+        Ok(Answer::Reloaded(reloaded)) => match reloaded.error {
+            Some(error) => {
+                anyhow::bail!("the config file was changed, but the running demarc does not take it: {error}")
             }
-            reloaded
-                .notices
-                .iter()
-                .filter(|notice| notice.contains("restart demarc"))
-                .for_each(|notice| eprintln!("{notice}"));
-            Ok(())
-        }
-        Err(client::AskError::NotRunning) => Ok(()),
+            None => Ok(Some(reloaded)),
+        },
+        Err(client::AskError::NotRunning) => Ok(None),
         Err(error) => Err(error.into()),
         Ok(_) => anyhow::bail!("the config file was changed, but the running demarc gives another answer"),
     }
 }
 
 fn status(loaded: &Loaded) -> Option<BackupStatus> {
+    Some(daemon(loaded)?.backup)
+}
+
+/// What the running daemon says of itself.
+fn daemon(loaded: &Loaded) -> Option<Box<Status>> {
     let state = StateDir::new(&loaded.settings.state_dir);
     match client::ask(&state.control_socket(), Request::Status) {
-        Ok(Answer::Status(status)) => Some(status.backup),
+        Ok(Answer::Status(status)) => Some(status),
         _ => None,
     }
 }
@@ -133,6 +181,9 @@ fn now(loaded: &Loaded, json: bool) -> anyhow::Result<ExitCode> {
         if more > 0 {
             println!("Left out: {more} more");
         }
+        packed.closed.iter().for_each(|path| println!("{}", backup::closed_words(path)));
+        let waits = daemon(loaded).map(|daemon| daemon.waits).unwrap_or_default();
+        waits.iter().filter(|wait| wait.section == "backup").for_each(|wait| println!("{}", wait.words));
     }
     match at_hub {
         Some(Ok(())) => {

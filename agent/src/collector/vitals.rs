@@ -40,18 +40,30 @@ pub struct Vitals {
     business: Business,
     /// The oldest figures of the last week.
     trend: Option<HealthPoint>,
-    learned: Option<u64>,
-    /// Calls abroad in an unusual night, and when that was looked at.
-    abroad: (Option<u64>, Option<u32>),
+    learned: Lately,
+    /// Calls abroad in an unusual night.
+    calls_abroad: Option<u32>,
+    looked_abroad: Lately,
     newest: Option<Sample>,
     /// The hub's clock less ours, as the link said last.
     pub clock_offset: Option<i64>,
     /// Whether there is a hub now that takes reports.
     pub hub_listens: bool,
     /// When a report was made last that left.
-    reported: Option<u64>,
+    reported: Lately,
     /// Alerts that began or ended, for the owner's program.
     pub untold: Vec<Alert>,
+}
+
+/// When something was done the last time, if it was: seconds since 1970 in UTC.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lately(Option<u64>);
+
+impl Lately {
+    /// Whether it is due again that is done every so many seconds. A clock that was set back makes it due.
+    fn is_due(self, now: u64, every: u64) -> bool {
+        self.0.is_none_or(|at| at > now || now - at >= every)
+    }
 }
 
 impl Vitals {
@@ -67,12 +79,13 @@ impl Vitals {
             watchman: Watchman::new(raised),
             business: Business::learned(&[]),
             trend: None,
-            learned: None,
-            abroad: (None, None),
+            learned: Lately::default(),
+            calls_abroad: None,
+            looked_abroad: Lately::default(),
             newest: None,
             clock_offset: None,
             hub_listens: false,
-            reported: None,
+            reported: Lately::default(),
             untold: Vec::new(),
         })
     }
@@ -80,10 +93,10 @@ impl Vitals {
     /// Takes over changed settings; the next sample is judged by them.
     pub fn adopt(&mut self, settings: &CollectorSettings) {
         if settings.health.upload && !self.terms.upload {
-            self.reported = None;
+            self.reported = Lately::default();
         }
         self.terms = settings.health.clone();
-        self.learned = None;
+        self.learned = Lately::default();
     }
 
     /// How long no sample is due.
@@ -97,14 +110,14 @@ impl Vitals {
     /// # Errors
     /// When the store fails; the alerts are judged all the same.
     pub fn measure(&mut self, store: &mut Store, status: &CollectorStatus, now: u64) -> Result<(), StoreError> {
-        let learned = if self.learned.is_none_or(|at| at > now || now - at >= LEARN_EVERY) {
-            self.learned = Some(now);
+        let learned = if self.learned.is_due(now, LEARN_EVERY) {
+            self.learned = Lately(Some(now));
             self.learn(store, now)
         } else {
             Ok(())
         };
-        let looked = if self.abroad.0.is_none_or(|at| at > now || now - at >= ABROAD_EVERY) {
-            self.abroad.0 = Some(now);
+        let looked = if self.looked_abroad.is_due(now, ABROAD_EVERY) {
+            self.looked_abroad = Lately(Some(now));
             self.look_abroad(store, now)
         } else {
             Ok(())
@@ -115,7 +128,7 @@ impl Vitals {
         sample.quiet_seconds = newest_record.map(|newest| now.saturating_sub(newest));
         let surroundings = Surroundings {
             missed_seconds: newest_record.map_or(0, |newest| self.business.between(newest, now)),
-            calls_abroad: self.abroad.1,
+            calls_abroad: self.calls_abroad,
             troubled_sources: status.sources.iter().filter(|source| source.trouble.is_some()).count() as u64,
         };
         let changes = self.watchman.judge(&sample, surroundings, &self.terms);
@@ -130,13 +143,12 @@ impl Vitals {
     /// What the vendor is to learn now: nothing while the owner lets nothing leave, or while nobody would hear it.
     pub fn report(&self, now: u64) -> Option<HealthReport> {
         let sample = self.newest.as_ref().filter(|_| self.terms.upload && self.hub_listens)?;
-        let is_due = self.reported.is_none_or(|at| at > now || now - at >= self.terms.every.as_secs());
-        is_due.then(|| report::build(sample, self.watchman.raised()))
+        self.reported.is_due(now, self.terms.every.as_secs()).then(|| report::build(sample, self.watchman.raised()))
     }
 
     /// A report is on its way, or may not be: the next one is due when the time has passed.
     pub fn reported(&mut self, now: u64) {
-        self.reported = Some(now);
+        self.reported = Lately(Some(now));
     }
 
     /// What the status shows, once there is something.
@@ -157,7 +169,7 @@ impl Vitals {
     fn look_abroad(&mut self, store: &Store, now: u64) -> Result<(), StoreError> {
         let moment = Timestamp::from_second(i64::try_from(now).unwrap_or(i64::MAX)).unwrap_or(Timestamp::MAX);
         let night = NightAbroad::read(store, moment, &TimeZone::system())?;
-        self.abroad.1 = night.filter(NightAbroad::is_unusual).map(|night| night.calls);
+        self.calls_abroad = night.filter(NightAbroad::is_unusual).map(|night| night.calls);
         Ok(())
     }
 
@@ -203,6 +215,14 @@ fn tell(alert: &Alert) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_back_makes_things_due() {
+        assert!(Lately::default().is_due(0, 60));
+        for (now, is_due) in [(1_000, false), (1_059, false), (1_060, true), (999, true)] {
+            assert_eq!(Lately(Some(1_000)).is_due(now, 60), is_due, "{now}");
+        }
+    }
 
     #[test]
     fn a_file_system_that_fills_says_when_it_is_full() {

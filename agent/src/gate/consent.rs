@@ -93,41 +93,55 @@ impl Consent {
     }
 }
 
+/// What does not leave, in the words of its reasons.
+struct Withholding {
+    /// What is switched off.
+    uploads: &'static str,
+    report: &'static str,
+    /// What the first one of them is called.
+    first: &'static str,
+    /// The command and the section of the settings.
+    command: &'static str,
+    schema: u32,
+}
+
+const CALLS: Withholding =
+    Withholding { uploads: "uploads", report: "report", first: "first report", command: "stats", schema: SCHEMA };
+const HEALTH: Withholding = Withholding {
+    uploads: "health reports",
+    report: "health report",
+    first: "first one",
+    command: "health",
+    schema: HEALTH_SCHEMA,
+};
+
 impl Withheld {
     /// The reason, where it is a report of the machine's health that does not leave.
     pub fn of_health(self) -> String {
+        self.words(&HEALTH)
+    }
+
+    fn words(self, of: &Withholding) -> String {
+        let Withholding { uploads, report, first, command, schema } = of;
         match self {
-            Self::Off => "health reports are switched off (`demarc health on` switches them on)".to_owned(),
+            Self::Off => format!("{uploads} are switched off (`demarc {command} on` switches them on)"),
             Self::SchemaNotAccepted => format!(
-                "this version would send schema {HEALTH_SCHEMA} of the health report, which is not accepted yet (look at \
-                 `demarc health preview`, then set health.schema = {HEALTH_SCHEMA})"
+                "this version would send schema {schema} of the {report}, which is not accepted yet (look at `demarc {command} \
+                 preview`, then set {command}.schema = {schema})"
             ),
-            Self::NotEnrolled => self.to_string(),
-            Self::Grace { until } => format!(
-                "the first one waits until {} (`demarc health preview` shows what it would say)",
-                crate::gate::entry::utc(until)
-            ),
+            Self::NotEnrolled => "this site is not enrolled (`demarc enroll TOKEN` connects it to a vendor)".to_owned(),
+            Self::Grace { until } => {
+                let moment = crate::gate::entry::utc(until);
+                format!("the {first} waits until {moment} (`demarc {command} preview` shows what it would say)")
+            }
         }
     }
 }
 
+/// The reason, where it is a report of calls that does not leave.
 impl fmt::Display for Withheld {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Off => f.write_str("uploads are switched off (`demarc stats on` switches them on)"),
-            Self::SchemaNotAccepted => write!(
-                f,
-                "this version would send schema {SCHEMA} of the report, which is not accepted yet (look at `demarc stats \
-                 preview`, then set stats.schema = {SCHEMA})"
-            ),
-            Self::NotEnrolled => {
-                f.write_str("this site is not enrolled (`demarc enroll TOKEN` connects it to a vendor)")
-            }
-            Self::Grace { until } => {
-                let moment = crate::gate::entry::utc(*until);
-                write!(f, "the first report waits until {moment} (`demarc stats preview` shows what it would say)")
-            }
-        }
+        f.write_str(&self.words(&CALLS))
     }
 }
 

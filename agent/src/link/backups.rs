@@ -298,23 +298,7 @@ mod tests {
 
     #[tokio::test]
     async fn off_ends_what_sends_and_leaves_what_the_owner_asked_for() {
-        let mut settings = LinkSettings {
-            generation: 1,
-            state_dir: "/nowhere".into(),
-            site: crate::state::Site {
-                site: "site-one".parse().unwrap(),
-                hub: "127.0.0.1:1".to_owned(),
-                ca: demarc_proto::bytes64::Bytes64(vec![1]),
-                receipt_key: demarc_proto::bytes64::Bytes64(vec![2; 32]),
-                enrolled: 1,
-            },
-            hub: "127.0.0.1:1".to_owned(),
-            proxy: None,
-            upload: true,
-            health: true,
-            backup: true,
-            updates: false,
-        };
+        let mut settings = LinkSettings { backup: true, ..LinkSettings::of_a_test() };
         let name = "20261126T154500Z".parse().unwrap();
         let keep = Act::Keep { name, bytes: 1, sha256: String::new() };
         let mut courier = Courier::default();

@@ -1,14 +1,18 @@
 //! Files of the hub, over a connection of their own beside the tunnel: HTTP/1.1, and we ask.
 
+use std::{
+    pin::{Pin, pin},
+    task::{Context, Poll},
+};
+
 use demarc_proto::ALPN_FILES;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Collected, Limited};
 use hyper::{
-    body::{Body, Bytes, Incoming},
+    body::{Body, Bytes, Frame, Incoming, SizeHint},
     client::conn::http1,
 };
 use hyper_util::rt::TokioIo;
-use tokio::task::JoinHandle;
 
 use super::{
     Patience,
@@ -19,35 +23,53 @@ use super::{
 };
 use crate::{ipc::LinkSettings, settings::load::Endpoint, state::StateDir};
 
-/// An answer, with the connection over which its body comes. When it is dropped, the connection ends at once.
+/// What moves the bytes of a connection, as long as somebody polls it.
+type Connection = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// An answer, with the connection over which its body comes. Nobody else polls that: when the answer is dropped, the
+/// connection is over, and nothing that the kernel still held leaves.
 pub(super) struct Answer {
     pub(super) response: Response<Incoming>,
-    connection: Driving,
+    connection: Connection,
 }
 
 impl Answer {
     /// The whole body, if it is no longer than that.
     pub(super) async fn whole(self, most: usize) -> Option<Bytes> {
-        whole(self.response.into_body(), most).await
+        Limited::new(self.into_body(), most).collect().await.ok().map(Collected::to_bytes)
     }
 
     /// The body as it comes.
-    pub(super) fn into_body(self) -> impl Body<Data = Bytes, Error = hyper::Error> + Send {
-        let Self { response, connection } = self;
-        response.into_body().map_frame(move |frame| {
-            // The connection lives as long as somebody reads.
-            let _driven = &connection;
-            frame
-        })
+    pub(super) fn into_body(self) -> Driven {
+        Driven { body: self.response.into_body(), connection: Some(self.connection) }
     }
 }
 
-/// The task that moves the bytes of a connection.
-struct Driving(JoinHandle<()>);
+/// A body that moves the connection over which it comes.
+pub(super) struct Driven {
+    body: Incoming,
+    /// Until it is over.
+    connection: Option<Connection>,
+}
 
-impl Drop for Driving {
-    fn drop(&mut self) {
-        self.0.abort();
+impl Body for Driven {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        // What it has read then is there for the body. That it broke is heard there, too.
+        if self.connection.as_mut().is_some_and(|connection| connection.as_mut().poll(context).is_ready()) {
+            self.connection = None;
+        }
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -65,11 +87,20 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let (mut sender, connection) = open(settings, patience).await?;
-    let connection = Driving(tokio::spawn(async move {
+    let mut connection: Connection = Box::pin(async move {
         // What goes wrong is heard by whoever waits for the answer.
         let _ = connection.await;
-    }));
-    let response = sender.send_request(request).await.map_err(lost)?;
+    });
+    let mut asking = pin!(sender.send_request(request));
+    let mut open = true;
+    let response = loop {
+        tokio::select! {
+            biased;
+            response = &mut asking => break response.map_err(lost)?,
+            () = &mut connection, if open => open = false,
+        }
+    };
+    let connection = if open { connection } else { Box::pin(std::future::ready(())) };
     Ok(Answer { response, connection })
 }
 

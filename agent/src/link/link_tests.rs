@@ -69,15 +69,12 @@ impl Bench {
             enrolled: 1,
         };
         let settings = LinkSettings {
-            generation: 1,
             state_dir: directory.path().to_owned(),
             hub: site.hub.clone(),
             site,
-            proxy: None,
             upload: true,
             health: true,
-            updates: false,
-            backup: false,
+            ..LinkSettings::of_a_test()
         };
         let (ours, theirs) = UnixStream::pair().unwrap();
         let link = tokio::spawn(run_with(Channel::new(theirs).unwrap(), None, patience));

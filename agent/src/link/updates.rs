@@ -3,10 +3,14 @@
 //!
 //! A package manager takes "not found" for a repository that is broken, and then breaks off the update of the whole machine;
 //! "try again later" it passes over, and keeps the lists that it has. So whatever is wrong, the answer is 503.
+//!
+//! Who is served is polled where the link waits for the supervisor, so that dropping it is all that it takes to cut it off, and
+//! what is confirmed after that is true.
 
-use std::{collections::BTreeMap, convert::Infallible, os::fd::OwnedFd, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, convert::Infallible, os::fd::OwnedFd, pin::Pin, sync::Arc, time::Duration};
 
 use demarc_proto::UPDATES_PATH;
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use http::{HeaderName, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
 use hyper::{
@@ -18,7 +22,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::TcpStream,
     sync::{mpsc, oneshot},
-    task::JoinSet,
     time::timeout,
 };
 
@@ -61,7 +64,7 @@ impl Wish {
 
 /// The package managers that are being served.
 pub(crate) struct Updates {
-    tasks: JoinSet<()>,
+    served: FuturesUnordered<Pin<Box<dyn Future<Output = ()> + Send>>>,
     ask: mpsc::Sender<Wish>,
     wishes: mpsc::Receiver<Wish>,
     /// By the number of their entry.
@@ -71,35 +74,47 @@ pub(crate) struct Updates {
 impl Default for Updates {
     fn default() -> Self {
         let (ask, wishes) = mpsc::channel(MOST_WISHES);
-        Self { tasks: JoinSet::new(), ask, wishes, being_recorded: BTreeMap::new() }
+        Self { served: FuturesUnordered::new(), ask, wishes, being_recorded: BTreeMap::new() }
     }
 }
 
 impl Updates {
-    /// Serves a connection, in a task of its own.
+    /// Serves a connection from here on.
     pub(crate) fn serve(&mut self, connection: OwnedFd, settings: &LinkSettings, patience: Patience) {
-        while self.tasks.try_join_next().is_some() {}
         let stream = std::net::TcpStream::from(connection);
         let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
         let Ok(stream) = stream else { return };
-        let is_open = settings.updates && self.tasks.len() < MOST;
+        let is_open = settings.updates && self.served.len() < MOST;
         let counter = Counter { settings: settings.clone(), patience, ask: self.ask.clone(), is_open };
-        self.tasks.spawn(counter.serve(stream));
+        self.served.push(Box::pin(counter.serve(stream)));
     }
 
-    /// The owner does not want this any more: nothing of it leaves from here on.
+    /// The owner does not want this any more, or the hub is another one: when this returns, every connection of it is closed.
     pub(crate) fn stop(&mut self) {
-        self.tasks.abort_all();
+        self.served.clear();
         self.being_recorded.clear();
         while self.wishes.try_recv().is_ok() {}
     }
 
-    /// The next request that must be entered in the ledger.
+    /// Serves, until there is a request that must be entered in the ledger. Nothing is lost when this is not waited for to the
+    /// end.
     pub(crate) async fn next_wish(&mut self) -> Wish {
-        match self.wishes.recv().await {
-            Some(wish) => wish,
-            // We hold a sender ourselves.
-            None => std::future::pending().await,
+        loop {
+            tokio::select! {
+                // We hold a sender ourselves, so that there is always one.
+                Some(wish) = self.wishes.recv() => return wish,
+                Some(()) = self.served.next() => {}
+            }
+        }
+    }
+
+    /// Serves and enters nothing, while there is no tunnel: who asks hears so once the patience for the ledger is over.
+    pub(crate) async fn without_tunnel(&mut self) -> Infallible {
+        loop {
+            match self.served.next().await {
+                Some(()) => {}
+                None => return std::future::pending().await,
+            }
         }
     }
 
@@ -254,7 +269,30 @@ fn valid_until(release: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+
     use super::*;
+
+    /// Who is served was cut off before anything else ran.
+    #[tokio::test]
+    async fn off_closes_every_connection_before_it_returns() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.set_nonblocking(true).unwrap();
+        let mut updates = Updates::default();
+        let settings = LinkSettings { updates: true, ..LinkSettings::of_a_test() };
+        updates.serve(listener.accept().unwrap().0.into(), &settings, Patience::default());
+        client.write_all(b"GET /dists/stable/InRelease HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        // It is served as far as the ledger, and the connection is open.
+        let wish = timeout(Duration::from_secs(10), updates.next_wish()).await.unwrap();
+        assert!(wish.head().starts_with("GET /updates/dists/stable/InRelease HTTP/1.1\r\n"));
+        updates.being_recorded(1, wish);
+        assert_eq!(client.read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+        updates.stop();
+        let closed = client.read(&mut [0]);
+        assert!(matches!(&closed, Ok(0)) || closed.is_err_and(|error| error.kind() != std::io::ErrorKind::WouldBlock));
+        assert!(!updates.recorded(1), "and nothing that was on its way into the ledger goes on");
+    }
 
     #[test]
     fn only_paths_of_a_repository_pass() {

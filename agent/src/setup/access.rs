@@ -1,5 +1,5 @@
-//! Call records that belong to the phone system alone: the packages bring a program that lets demarc's user read them, by
-//! access lists.
+//! Call records and configuration that belong to the phone system alone: the packages bring a program that lets demarc's user
+//! read them, by access lists.
 
 use std::{
     ffi::CString,
@@ -11,22 +11,30 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use crate::settings::Source;
+use crate::{
+    backup::places,
+    settings::{Settings, Source},
+};
 
 /// The program, where a package was installed.
 const PROGRAM: &str = "/usr/lib/demarc/access";
 /// The user that the package's service runs as.
 const USER: &str = "demarc";
 
-/// What of these sources the service's user cannot read as things are: directories that hold nothing else, or single files.
-/// Nothing where there is no such user, or where we could not change it.
-pub fn shut(sources: &[Source]) -> Vec<PathBuf> {
-    let Some((uid, gid)) = user().filter(|_| rustix::process::geteuid().is_root() && Path::new(PROGRAM).exists())
-    else {
-        return Vec::new();
-    };
-    let mut shut: Vec<PathBuf> =
-        sources.iter().filter_map(Source::path).filter_map(|path| needed(path, uid, gid)).collect();
+/// Whether a package brought the program.
+pub fn is_there() -> bool {
+    Path::new(PROGRAM).exists()
+}
+
+/// What of the call records, and of what a backup covers, the service's user cannot read as things are: directories that hold
+/// nothing else, or single files. Nothing where there is no such user, or where we are another one than it and not root.
+pub fn shut(settings: &Settings) -> Vec<PathBuf> {
+    let is_us = |uid| rustix::process::geteuid().is_root() || rustix::process::geteuid().as_raw() == uid;
+    let Some((uid, gid)) = user().filter(|(uid, _)| is_us(*uid) && is_there()) else { return Vec::new() };
+    let who = Who { uid, gid };
+    let records = settings.pbx.source.iter().filter_map(Source::path).filter_map(|path| who.needs(path));
+    let backed_up = if settings.backup.is_on() { places::find(settings).0 } else { Vec::new() };
+    let mut shut: Vec<PathBuf> = records.chain(backed_up.into_iter().filter(|path| !who.reads_all(path))).collect();
     shut.sort();
     shut.dedup();
     shut
@@ -50,25 +58,52 @@ pub fn open(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn needed(path: &Path, uid: u32, gid: u32) -> Option<PathBuf> {
-    // A file that is not there yet is looked for in its directory.
-    let there = if path.exists() { path } else { path.parent().filter(|directory| directory.exists())? };
-    if reads(there, uid, gid) {
-        return None;
+/// The service's user.
+#[derive(Clone, Copy)]
+struct Who {
+    uid: u32,
+    gid: u32,
+}
+
+impl Who {
+    /// What is to be opened so that it can follow a file of call records, if anything is.
+    fn needs(self, path: &Path) -> Option<PathBuf> {
+        // A file that is not there yet is looked for in its directory.
+        let there = if path.exists() { path } else { path.parent().filter(|directory| directory.exists())? };
+        if self.reads(there) {
+            return None;
+        }
+        let directory = if path.is_dir() { path } else { path.parent()? };
+        Some(if holds_files_only(directory) { directory.to_owned() } else { path.to_owned() })
     }
-    let directory = if path.is_dir() { path } else { path.parent()? };
-    Some(if holds_files_only(directory) { directory.to_owned() } else { path.to_owned() })
+
+    /// Whether it could read that file or directory.
+    fn reads(self, path: &Path) -> bool {
+        let mut test = self.run("/usr/bin/test");
+        test.arg("-r").arg(path).status().is_ok_and(|status| status.success())
+    }
+
+    /// Whether it could read everything there; links are left out, as they are of a backup.
+    fn reads_all(self, path: &Path) -> bool {
+        let mut find = self.run("/usr/bin/find");
+        find.arg(path).args(["-xdev", "!", "-type", "l", "(", "!", "-readable"]);
+        find.args(["-o", "-type", "d", "!", "-executable", ")", "-print", "-quit"]).stderr(Stdio::null());
+        find.output().is_ok_and(|found| found.status.success() && found.stdout.is_empty())
+    }
+
+    /// A program as that user, without the groups of root, which the library leaves behind with its user.
+    fn run(self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.stdin(Stdio::null());
+        if rustix::process::geteuid().is_root() {
+            command.uid(self.uid).gid(self.gid);
+        }
+        command
+    }
 }
 
-/// Whether that user could read it.
-fn reads(path: &Path, uid: u32, gid: u32) -> bool {
-    let mut test = Command::new("/usr/bin/test");
-    // Without the groups of root, which the library leaves behind with its user.
-    test.arg("-r").arg(path).uid(uid).gid(gid).stdin(Stdio::null());
-    test.status().is_ok_and(|status| status.success())
-}
-
-fn holds_files_only(directory: &Path) -> bool {
+/// Whether a directory holds files and nothing else.
+pub(super) fn holds_files_only(directory: &Path) -> bool {
     let entries = fs::read_dir(directory);
     entries.is_ok_and(|entries| !entries.flatten().any(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())))
 }

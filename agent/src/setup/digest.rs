@@ -40,21 +40,14 @@ fn kinds(cells: &[Cell]) -> String {
     if cells.len() == Cell::COUNT {
         return "of any direction and outcome".to_owned();
     }
-    let mut whole = Vec::new();
-    let mut parts = Vec::new();
-    for direction in Direction::ALL {
-        let outcomes: Vec<&str> =
-            cells.iter().filter(|cell| cell.direction == direction).map(|cell| cell.outcome.as_str()).collect();
-        match outcomes.len() {
-            0 => {}
-            all if all == Outcome::ALL.len() => whole.push(direction.as_str()),
-            _ => parts.push(format!("{}: {}", direction.as_str(), outcomes.join(" or "))),
-        }
-    }
-    if !whole.is_empty() {
-        parts.insert(0, whole.join(" or "));
-    }
-    parts.join("; ")
+    let (whole, parts): (Vec<_>, Vec<_>) =
+        Cell::by_direction(cells).into_iter().partition(|(_, outcomes)| outcomes.is_empty());
+    let whole = whole.iter().map(|(direction, _)| direction.as_str()).collect::<Vec<_>>().join(" or ");
+    let part = |(direction, outcomes): &(Direction, Vec<Outcome>)| {
+        let outcomes: Vec<&str> = outcomes.iter().map(|outcome| outcome.as_str()).collect();
+        format!("{}: {}", direction.as_str(), outcomes.join(" or "))
+    };
+    [whole].into_iter().filter(|whole| !whole.is_empty()).chain(parts.iter().map(part)).collect::<Vec<_>>().join("; ")
 }
 
 fn seconds(groups: &[SecondsGroup]) -> String {

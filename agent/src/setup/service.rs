@@ -11,21 +11,20 @@ use std::{
 use anyhow::{Context, bail};
 
 use crate::{
-    control::{Answer, Request, client},
+    control::{Answer, Request, Wait, client},
     settings::load::DEFAULT_CONFIG,
+    setup::unit::{self, UNIT},
     state::StateDir,
 };
 
-/// The unit that the packages bring.
-const UNIT: &str = "demarc.service";
 /// How long the daemon may take until it answers.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What became of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Service {
-    /// It ran already and has taken up what changed; with what it says of that.
-    Reloaded(Vec<String>),
+    /// It ran already and has taken up what changed; with what it says of that, and what waits for a restart.
+    Reloaded(Vec<String>, Vec<Wait>),
     /// systemd has started it, and will at every start of the machine.
     Started,
     /// Nobody starts it here by itself.
@@ -34,11 +33,12 @@ pub enum Service {
 
 /// Whether systemd has a unit that runs demarc with that config file.
 pub fn has_unit(config: &Path) -> bool {
-    let shown = Command::new("systemctl").args(["cat", UNIT]).stdin(Stdio::null()).stderr(Stdio::null()).output();
-    shown.is_ok_and(|shown| {
-        let text = String::from_utf8_lossy(&shown.stdout);
-        shown.status.success() && (config == Path::new(DEFAULT_CONFIG) || text.contains(&*config.to_string_lossy()))
-    })
+    unit_of(config).is_some()
+}
+
+/// The text of that unit.
+pub fn unit_of(config: &Path) -> Option<String> {
+    unit::text().filter(|text| config == Path::new(DEFAULT_CONFIG) || text.contains(&*config.to_string_lossy()))
 }
 
 /// Whether a daemon answers there.
@@ -56,7 +56,7 @@ pub fn bring_up(config: &Path, state: &StateDir) -> anyhow::Result<Service> {
             if let Some(error) = reloaded.error {
                 bail!("the running demarc does not take the config file: {error}");
             }
-            return Ok(Service::Reloaded(reloaded.notices));
+            return Ok(Service::Reloaded(reloaded.notices, reloaded.waits));
         }
         Ok(_) => bail!("the running demarc gives another answer; restart it (systemctl restart demarc)"),
         Err(client::AskError::NotRunning) => {}
@@ -65,15 +65,70 @@ pub fn bring_up(config: &Path, state: &StateDir) -> anyhow::Result<Service> {
     if !has_unit(config) {
         return Ok(Service::ByHand);
     }
-    let status = Command::new("systemctl")
-        .args(["enable", "--now", UNIT])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .status()
-        .context("systemctl cannot be run")?;
-    if !status.success() {
-        bail!("systemd could not start demarc; journalctl -u demarc -n 20 says why");
+    systemctl(&["enable", "--now", UNIT], "could not start demarc")?;
+    wait_for_answers(state)?;
+    Ok(Service::Started)
+}
+
+/// What became of a restart that something waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Restart {
+    /// systemd did it, and the daemon answers again.
+    Done,
+    /// It is left to the owner, and why, in words.
+    Left(&'static str),
+}
+
+/// The command that restarts demarc here.
+pub fn restart_line(config: &Path) -> &'static str {
+    if has_unit(config) {
+        "systemctl restart demarc"
+    } else if Path::new("/etc/init.d/demarc").exists() {
+        "/etc/init.d/demarc restart"
+    } else {
+        "restart demarc"
     }
+}
+
+/// Has systemd restart the daemon, where it is systemd's and nobody is cut off by that. No call is lost: the daemon goes on
+/// where it stopped reading.
+///
+/// # Errors
+/// When it does not come up again.
+pub fn restart(config: &Path, state: &StateDir) -> anyhow::Result<Restart> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(Restart::Left("root alone can"));
+    }
+    let Ok(Answer::Status(status)) = client::ask(&state.control_socket(), Request::Status) else {
+        return Ok(Restart::Left("it does not run"));
+    };
+    if !has_unit(config) || main_process() != status.supervisor.pid {
+        return Ok(Restart::Left("nobody here restarts it by itself"));
+    }
+    if !status.support.sessions.is_empty() {
+        return Ok(Restart::Left("a support session runs, which that would cut off"));
+    }
+    systemctl(&["try-restart", UNIT], "could not restart demarc")?;
+    wait_for_answers(state)?;
+    Ok(Restart::Done)
+}
+
+/// The process that systemd has started for the unit.
+fn main_process() -> Option<u32> {
+    let asked =
+        Command::new("systemctl").args(["show", UNIT, "--property=MainPID"]).stdin(Stdio::null()).output().ok()?;
+    String::from_utf8_lossy(&asked.stdout).trim().strip_prefix("MainPID=")?.parse().ok()
+}
+
+fn systemctl(words: &[&str], trouble: &str) -> anyhow::Result<()> {
+    let done = Command::new("systemctl").args(words).stdin(Stdio::null()).stdout(Stdio::null()).status();
+    if !done.context("systemctl cannot be run")?.success() {
+        bail!("systemd {trouble}; journalctl -u demarc -n 20 says why");
+    }
+    Ok(())
+}
+
+fn wait_for_answers(state: &StateDir) -> anyhow::Result<()> {
     let end = Instant::now() + PATIENCE;
     while !answers(state) {
         if Instant::now() > end {
@@ -81,5 +136,5 @@ pub fn bring_up(config: &Path, state: &StateDir) -> anyhow::Result<Service> {
         }
         thread::sleep(Duration::from_millis(100));
     }
-    Ok(Service::Started)
+    Ok(())
 }

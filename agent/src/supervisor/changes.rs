@@ -127,8 +127,11 @@ impl Supervisor {
         }
         self.generation = next;
         let before = &self.collector_settings;
-        let backs_up = |link: &Result<(LinkSettings, u16), String>| link.as_ref().is_ok_and(|(link, _)| link.backup);
+        type Derived = Result<(LinkSettings, u16), String>;
+        let backs_up = |link: &Derived| link.as_ref().is_ok_and(|(link, _)| link.backup);
+        let fetches = |link: &Derived| link.as_ref().is_ok_and(|(link, _)| link.updates);
         if (backs_up(&self.link_settings) && !backs_up(&link))
+            || (fetches(&self.link_settings) && !fetches(&link))
             || (before.upload && !collector.upload)
             || (before.health.upload && !collector.health.upload)
         {
@@ -203,6 +206,7 @@ impl Supervisor {
             health_upload_decided_by: self.uploads.health.decided_by.clone(),
             link_absent: self.link_settings.as_ref().err().cloned(),
             notices: self.notices(),
+            waits: self.waits(),
         }
     }
 }

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     confine::layout::{self, covers},
+    control::Wait,
     health::{
         Alert,
         messenger::{Errand, FromMessenger, PATIENCE},
@@ -129,15 +130,22 @@ impl Supervisor {
 
     /// What is wrong with telling the owner's program, in words.
     pub(super) fn messenger_notice(&self) -> Option<String> {
+        self.loaded.settings.health.alert_command.as_ref()?;
+        let why = self.messenger.trouble.as_ref().filter(|_| self.messenger_wait().is_none())?;
+        Some(format!("The last alert was not told: {why}."))
+    }
+
+    /// A program of the owner's that this process may not start.
+    pub(super) fn messenger_wait(&self) -> Option<Wait> {
         let command = self.loaded.settings.health.alert_command.as_deref()?;
-        if self.ground.landlock.is_some() && !covers(&self.granted, command) {
-            return Some(format!(
+        let is_missing = self.ground.landlock.is_some() && !covers(&self.granted, command);
+        is_missing.then(|| {
+            let words = format!(
                 "{} was not known or not there when demarc was started, or was replaced since, and cannot be told of alerts; \
                  restart demarc.",
                 command.display()
-            ));
-        }
-        let why = self.messenger.trouble.as_ref()?;
-        Some(format!("The last alert was not told: {why}."))
+            );
+            Wait::new("health", words)
+        })
     }
 }

@@ -1,11 +1,14 @@
 //! What the supervisor tells `demarc status`.
 
-use std::time::{Instant, SystemTime};
+use std::{
+    path::Path,
+    time::{Instant, SystemTime},
+};
 
 use super::Supervisor;
 use crate::{
     confine::layout::{self, covers},
-    control::{RoleStatus, Status},
+    control::{RoleStatus, Status, Wait},
     settings::{Confinement, Source, load},
 };
 
@@ -26,6 +29,7 @@ impl Supervisor {
             config: self.config.clone(),
             config_error: self.config_error.clone(),
             notices: self.notices(),
+            waits: self.waits(),
             upload: self.uploads.stats.on,
             upload_decided_by: self.uploads.stats.decided_by.clone(),
             health_upload: self.uploads.health.on,
@@ -50,31 +54,51 @@ impl Supervisor {
 
     /// What is allowed and likely not meant, and what waits for a restart, in words.
     pub(super) fn notices(&self) -> Vec<String> {
-        let settings = &self.loaded.settings;
-        let mut notices = load::warnings(settings);
+        let mut notices = load::warnings(&self.loaded.settings);
         notices.extend(self.site.as_ref().err().cloned());
         notices.extend(self.web_notice());
         notices.extend(self.messenger_notice());
-        notices.extend(self.backup_notice());
-        if self.ground.landlock.is_none() {
-            if settings.confinement == Confinement::Required {
-                notices.push("confinement is now \"required\": restart demarc to have it checked.".to_owned());
-            }
-            return notices;
-        }
-        for path in settings.pbx.source.iter().filter_map(Source::path) {
-            let Some(directory) = path.parent() else { continue };
-            if !covers(&self.granted, directory) {
-                let directory = directory.display();
-                notices.push(format!(
-                    "{directory} was not known or not there when demarc was started, and the running demarc may not \
-                     read it; restart demarc once it is there."
-                ));
-            }
-        }
-        notices.extend(layout::waits_for_restart(&self.ground, settings, &self.granted));
+        notices.extend(self.waits().into_iter().map(|wait| wait.words));
+        // Once it is there, it waits for a restart.
+        notices.extend(self.unknown_directories().filter(|directory| !directory.exists()).map(unknown_words));
         notices
     }
+
+    /// Directories of call records that this process may not read.
+    fn unknown_directories(&self) -> impl Iterator<Item = &Path> {
+        let confined = self.ground.landlock.is_some();
+        let directories = self.loaded.settings.pbx.source.iter().filter_map(Source::path).filter_map(Path::parent);
+        directories.filter(move |directory| confined && !covers(&self.granted, directory))
+    }
+
+    /// What of the settings needs more than this process was given when it confined itself.
+    pub(super) fn waits(&self) -> Vec<Wait> {
+        let settings = &self.loaded.settings;
+        let mut waits: Vec<Wait> = [self.web_wait(), self.messenger_wait(), self.backup_wait(), self.updates_wait()]
+            .into_iter()
+            .flatten()
+            .collect();
+        if self.ground.landlock.is_none() {
+            if settings.confinement == Confinement::Required {
+                let words = "confinement is now \"required\": restart demarc to have it checked.";
+                waits.push(Wait::new("confinement", words));
+            }
+            return waits;
+        }
+        let unknown = self.unknown_directories().filter(|directory| directory.exists());
+        waits.extend(unknown.map(|directory| Wait::new("pbx", unknown_words(directory))));
+        let support = layout::waits_for_restart(&self.ground, settings, &self.granted);
+        waits.extend(support.map(|words| Wait::new("support", words)));
+        waits
+    }
+}
+
+fn unknown_words(directory: &Path) -> String {
+    format!(
+        "{} was not known or not there when demarc was started, and the running demarc may not read it; restart demarc once it \
+         is there.",
+        directory.display()
+    )
 }
 
 fn seconds(moment: SystemTime) -> u64 {

@@ -15,7 +15,11 @@ use tokio::{
 };
 
 use super::Supervisor;
-use crate::{control::Offer, ipc::ToLink, settings::updates::Updates as Settings};
+use crate::{
+    control::{Offer, Wait},
+    ipc::ToLink,
+    settings::updates::Updates as Settings,
+};
 
 /// Numbers from here on are of fetches; those of sessions count from one.
 const FIRST: u64 = 1 << 63;
@@ -104,12 +108,20 @@ impl Supervisor {
                 Some("nothing while there is no tunnel".to_owned())
             }
             (Ok(_), true) => None,
-            (Err(why), true) if why.starts_with("off") => {
+            (Err(_), true) if self.updates_wait().is_some() => {
                 Some("switched on since demarc was started: restart demarc".to_owned())
             }
             (Err(why), true) => Some(why.clone()),
         };
         Offer { address: self.updates.address.filter(|_| settings.via_tunnel), why_not }
+    }
+
+    /// A door that was not wanted yet when demarc was started.
+    pub(super) fn updates_wait(&self) -> Option<Wait> {
+        let was_off = self.updates.listener.as_ref().is_err_and(|why| why.starts_with("off"));
+        let words =
+            "updates.via_tunnel was switched on since demarc was started: restart demarc to have packages offered.";
+        (was_off && self.loaded.settings.updates.via_tunnel).then(|| Wait::new("updates", words))
     }
 }
 

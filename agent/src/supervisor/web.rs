@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     confine::layout,
-    control::{Answer, Request, WebStatus},
+    control::{Answer, Request, Wait, WebStatus},
     gate::{
         Consent,
         entry::{About, By, Switch as Entered},
@@ -303,16 +303,16 @@ impl Supervisor {
         }
     }
 
-    /// What of the settings waits for a restart, in words.
+    /// Why there are no pages where the settings want some, in words.
     pub(super) fn web_notice(&self) -> Option<String> {
-        let wanted = &self.loaded.settings.web.listen;
-        let is_there = match (&self.web.listener, wanted) {
-            (Ok(listener), wanted) => listener.is_at(wanted),
-            (Err(_), Listen::Off) => true,
-            // Why not is said already.
-            (Err(_), _) => return self.web.listener.as_ref().err().cloned(),
-        };
-        (!is_there).then(|| "web.listen was changed: restart demarc to have the pages there.".to_owned())
+        self.web.listener.as_ref().err().filter(|_| self.loaded.settings.web.listen != Listen::Off).cloned()
+    }
+
+    /// Pages that are wanted elsewhere than where they were bound.
+    pub(super) fn web_wait(&self) -> Option<Wait> {
+        let listener = self.web.listener.as_ref().ok()?;
+        let words = "web.listen was changed: restart demarc to have the pages there.";
+        (!listener.is_at(&self.loaded.settings.web.listen)).then(|| Wait::new("web", words))
     }
 }
 

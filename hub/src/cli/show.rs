@@ -122,17 +122,11 @@ fn cells(cells: &[Cell]) -> String {
     if cells.len() == Cell::COUNT {
         return "all".to_owned();
     }
-    let mut parts = Vec::new();
-    for direction in Direction::ALL {
-        let outcomes: Vec<&str> =
-            cells.iter().filter(|cell| cell.direction == direction).map(|cell| cell.outcome.as_str()).collect();
-        match outcomes.len() {
-            0 => {}
-            n if n == Outcome::ALL.len() => parts.push(direction.as_str().to_owned()),
-            _ => parts.push(format!("{} {}", direction.as_str(), outcomes.join("+"))),
-        }
-    }
-    parts.join(", ")
+    let part = |(direction, outcomes): (Direction, Vec<Outcome>)| {
+        let outcomes: Vec<&str> = outcomes.iter().map(|outcome| outcome.as_str()).collect();
+        format!("{} {}", direction.as_str(), outcomes.join("+")).trim_end().to_owned()
+    };
+    Cell::by_direction(cells).into_iter().map(part).collect::<Vec<_>>().join(", ")
 }
 
 fn seconds(group: &SecondsGroup) -> String {

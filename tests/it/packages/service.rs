@@ -21,7 +21,7 @@ pub(super) fn installed() -> Appliance {
     machine
 }
 
-fn property(machine: &Appliance, name: &str) -> String {
+pub(super) fn property(machine: &Appliance, name: &str) -> String {
     machine.run(&["systemctl", "show", "demarc", "--value", "-p", name]).ok().trim().to_owned()
 }
 

@@ -19,14 +19,14 @@ use crate::{
     detect::PbxKind,
     settings::{Secret, SupportMode, load},
     setup::{
-        access,
         answers::Vendor,
         database::NewUser,
         draft::Draft,
         findings::Findings,
         question::QUESTIONS,
+        reach::Reach,
         sample::Sample,
-        service::{self, Service},
+        service::{self, Restart, Service},
     },
     state::{Site, StateDir},
 };
@@ -52,7 +52,7 @@ pub(super) struct Outcome {
     hub: Option<String>,
     /// Why the site was not enrolled although it was to be.
     enrollment_error: Option<String>,
-    /// `started`, `reloaded`, `by-hand`; absent where nothing was to be started.
+    /// `started`, `reloaded`, `restarted`, `by-hand`; absent where nothing was to be started.
     service: Option<&'static str>,
     /// What is left to do, in words.
     to_do: Vec<String>,
@@ -104,10 +104,9 @@ impl Outcome {
             steps.push("enroll this site by the token".to_owned());
         }
         if let Ok(loaded) = load::load_text(&self.config, &draft.text, std::iter::empty()) {
-            let shut = access::shut(&loaded.settings.pbx.source);
-            steps.extend(
-                shut.iter().map(|path| format!("let the service read its call records: {}", access::line(path))),
-            );
+            let reach = Reach::of(&loaded.settings, service::unit_of(&self.config).as_deref());
+            steps.extend(reach.plan());
+            self.to_do.extend(reach.left);
         }
         if !args.no_start {
             steps.push(match service::has_unit(&self.config) {
@@ -144,29 +143,18 @@ impl Outcome {
                 (self.site, self.hub) = (Some(site.site.to_string()), Some(site.hub));
             }
         }
-        for path in access::shut(&settings.pbx.source) {
-            match access::open(&path) {
-                Ok(()) => screen.say(&format!(
-                    "demarc's user may read {} from now on ({}).\n",
-                    path.display(),
-                    access::line(&path)
-                )),
-                Err(error) => {
-                    screen.say(&format!("{error:#}.\n"));
-                    self.to_do.push(format!("let demarc's user read its call records: {}", access::line(&path)));
-                }
-            }
-        }
+        let reach = Reach::of(&settings, service::unit_of(&self.config).as_deref());
+        self.to_do.extend(reach.open(&mut |words| screen.say(&format!("{words}\n"))));
         if settings.updates.via_tunnel {
-            let what = "for updates: tell the package manager of the vendor's repository and its key, as docs/updates.md says, and \
-                        restart demarc if it runs";
+            let what =
+                "for updates: tell the package manager of the vendor's repository and its key, as docs/updates.md says";
             self.to_do.push(what.to_owned());
         }
         if self.site.is_none() && self.enrollment_error.is_none() {
             screen.say("No vendor: nothing leaves. demarc enroll TOKEN connects this site whenever you like.\n");
         }
         if !args.no_start {
-            self.start(&state, screen)?;
+            self.start(&state, !reach.hidden.is_empty(), screen)?;
         }
         Ok(())
     }
@@ -223,12 +211,26 @@ impl Outcome {
         Ok(())
     }
 
-    fn start(&mut self, state: &StateDir, screen: &Screen) -> anyhow::Result<()> {
+    /// `sees_more`: the unit shows more than when a daemon that runs was started.
+    fn start(&mut self, state: &StateDir, sees_more: bool, screen: &Screen) -> anyhow::Result<()> {
         self.service = Some(match service::bring_up(&self.config, state)? {
-            Service::Reloaded(notices) => {
+            Service::Reloaded(notices, waits) if waits.is_empty() && !sees_more => {
                 notices.iter().for_each(|notice| screen.say(&format!("{notice}\n")));
                 "reloaded"
             }
+            Service::Reloaded(notices, _) => match service::restart(&self.config, state)? {
+                Restart::Done => {
+                    screen.say(
+                        "demarc was restarted: a running one cannot be given more rights. No call is lost by that.\n",
+                    );
+                    "restarted"
+                }
+                Restart::Left(why) => {
+                    notices.iter().for_each(|notice| screen.say(&format!("{notice}\n")));
+                    self.to_do.insert(0, format!("restart demarc ({why}): {}", service::restart_line(&self.config)));
+                    "reloaded"
+                }
+            },
             Service::Started => "started",
             Service::ByHand => {
                 self.to_do.insert(0, format!("start demarc: {}", self.start_line()));
