@@ -2,6 +2,7 @@
 
 mod debian;
 mod life;
+mod openrc;
 mod review;
 mod rpm;
 mod service;
