@@ -22,10 +22,10 @@ fn with_openrc() -> Appliance {
     machine
 }
 
-/// The process that took this role there, by way of what is told about all of this kernel's.
+/// The daemon's process there; its number is the same here.
 fn daemon(machine: &Appliance) -> Option<i32> {
     let status = machine.run(&["demarc", "status", "--json"]).json();
-    status["daemon"]["pid"].as_i64().map(|pid| i32::try_from(pid).unwrap())
+    status["daemon"]["supervisor"]["pid"].as_i64().map(|pid| i32::try_from(pid).unwrap())
 }
 
 #[test]
