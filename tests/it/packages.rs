@@ -3,6 +3,7 @@
 mod backup;
 mod debian;
 mod life;
+mod openrc;
 mod reach;
 mod review;
 mod rpm;
