@@ -23,6 +23,7 @@ test:
 	./deploy/lab/chromium driver
 	./deploy/lab/axe fetch
 	./deploy/lab/debian fetch
+	./deploy/lab/kernel fetch
 	./deploy/lab/reviewers fetch
 	./deploy/lab/packers fetch
 	cargo test --workspace

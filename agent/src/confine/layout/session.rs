@@ -22,7 +22,7 @@ use crate::{
 pub const SCOPED_SIGNALS: u32 = 6;
 /// What a shell does without before that.
 const NO_SIGNALS: &str = "This kernel cannot keep signals within a session (Landlock 6, Linux 6.12): nothing in the shell may \
-                          send one to another process, so that kill, fg and bg do not work there; Ctrl-C does.";
+                          send one to another process, so that kill does not work there, and Ctrl-Z is off; Ctrl-C works.";
 /// Where Asterisk keeps its settings.
 const ASTERISK: &str = "/etc/asterisk";
 /// What lies there and opens more than settings: private keys, and the numbers by which voicemail is listened to.
