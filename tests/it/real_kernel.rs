@@ -43,7 +43,7 @@ fn furnished() -> Emulated {
         "/usr/local/bin/engineer",
         &format!(
             "#!/bin/sh\ncd /root/desk; program=$1 grant=$2; shift 2\n\
-             {programs}/ssh-keygen -q -s authority -I ada -n site-one -V -15m:+20m -O critical:grant@demarc=$grant engineer.pub\n\
+             {programs}/ssh-keygen -q -s authority -I ada -n site-one -V -15m:+10m -O critical:grant@demarc=$grant engineer.pub\n\
              exec {programs}/$program -F none -o BatchMode=yes -o IdentitiesOnly=yes -o StrictHostKeyChecking=yes \
              -o UserKnownHostsFile=/root/desk/known_hosts -o GlobalKnownHostsFile=none -o 'ProxyCommand={HUB} connect %h' \
              -i engineer \"$@\"\n"
