@@ -239,7 +239,12 @@ fn no_shell_without_a_cgroup() {
     let refused = site.run(&["support", "allow", "--for", "1h", "--scope", "shell"]).fails_with(1);
     assert!(refused.contains(why), "{refused}");
     let checks = site.run(&["doctor", "--json"]).stdout;
-    assert!(checks.contains(&format!("Support is held back: the scope shell is refused: with the Landlock of this kernel {why}")), "{checks}");
+    assert!(
+        checks.contains(&format!(
+            "Support is held back: the scope shell is refused: with the Landlock of this kernel {why}"
+        )),
+        "{checks}"
+    );
     files_are_moved(&hub, &desk, &site);
 }
 
