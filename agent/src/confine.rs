@@ -242,7 +242,7 @@ pub fn enter(profile: &Profile) -> Result<Confined, ConfineError> {
     match profile.landlock {
         Some(version) => {
             rules::enforce(profile, version).map_err(|source| ConfineError::Rules { subject, source })?;
-            if version < 4 && profile.ports.is_some() {
+            if version < 4 && profile.subject == Subject::Link {
                 gaps.push("This kernel cannot limit the link to the hub's port (Landlock 4, Linux 6.7).".to_owned());
             }
         }

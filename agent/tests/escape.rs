@@ -128,7 +128,7 @@ impl Prison {
 
     /// The profiles of a worker and of its shell, with that version of Landlock: no more of it is used then.
     fn profiles(&self, version: u32) -> (Profile, Profile) {
-        let mut ground = Ground::survey(&self.settings, &self.at("A/demarc.toml")).unwrap();
+        let mut ground = Ground::survey(&self.settings, &self.at("A/demarc.toml")).unwrap().with_cgroups();
         ground.landlock = Some(version);
         let worker = layout::session(&ground, &self.settings, Scope::Shell, &self.at("scratch")).unwrap();
         (worker, layout::shell(&ground, &self.settings, &self.at("scratch")).unwrap())

@@ -3,6 +3,7 @@
 use std::{io::Write, net::TcpListener, process::Command};
 
 use demarc_tests::{
+    cgroup::{self, Delegated},
     desk::{Desk, Wish, allow, last_session, recorded, recording, trusting},
     hub::Hub,
     machine, process,
@@ -17,8 +18,8 @@ fn kernel(version: &str) -> [&str; 2] {
     [env!("CARGO_BIN_EXE_old_kernel"), version]
 }
 
-/// A site on a kernel with that version of Landlock, a hub, and a desk that both know.
-fn opened(version: u64) -> (Hub, Desk, Site) {
+/// A site on a kernel with that version of Landlock, started by these words, a hub, and a desk that both know.
+fn opened(version: u64, words: &[String]) -> (Hub, Desk, Site) {
     assert!(machine::is_root(), "who answers for the kernel looks into other processes, and so needs root");
     let (hub, desk) = (Hub::start(), Desk::new());
     let mut site = Site::new(&Setup::default());
@@ -27,7 +28,9 @@ fn opened(version: u64) -> (Hub, Desk, Site) {
     let mut setup = trusting(&desk, &Setup::default());
     setup.sections += &format!("logs = [{:?}]\n", site.path("full"));
     site.configure(&setup);
-    site.wrap_in(&kernel(&version.to_string()));
+    let version = version.to_string();
+    let words: Vec<&str> = words.iter().map(String::as_str).chain(kernel(&version)).collect();
+    site.wrap_in(&words);
     site.enroll(&hub.token("site-one")).ok();
     site.start();
     site.wait_for_tunnel();
@@ -69,7 +72,8 @@ fn ways(pid: &str, signal: i32) -> Vec<String> {
             libc::F_SETFL,
             libc::O_ASYNC
         ),
-        format!("pipe(R, W); fcntl(R, 15, pack(\"ii\", 1, {pid})) or exit 1"),
+        // F_SETOWN_EX, of one process.
+        format!("my $o = pack(\"ii\", 1, {pid}); pipe(R, W); fcntl(R, 15, $o) or exit 1"),
     ];
     let by_call = calls.into_iter().map(|text| format!("perl -e '{text}'"));
     by_call.chain([format!("kill -{signal} {pid}")]).collect()
@@ -151,7 +155,8 @@ fn files_are_moved(hub: &Hub, desk: &Desk, site: &Site) {
 const LINE: &str = "a line of a log\n";
 
 fn works_with(version: u64) {
-    let (hub, desk, site) = opened(version);
+    let delegated = Delegated::to(0);
+    let (hub, desk, site) = opened(version, &delegated.words());
     let holds_ports = version >= 4;
     let status = site.status();
     for role in ["supervisor", "collector", "link"] {
@@ -210,7 +215,7 @@ fn works_with(version: u64) {
 
 /// What Debian 12 has.
 #[test]
-fn landlock_2_confines_the_roles_and_what_it_cannot_hold_is_refused() {
+fn landlock_2_confines_the_roles_and_filters_hold_the_rest() {
     works_with(2);
 }
 
@@ -222,6 +227,25 @@ fn landlock_4_holds_ports_as_well() {
 #[test]
 fn the_versions_around_them_do_what_theirs_can() {
     [1, 3, 5].into_iter().for_each(works_with);
+}
+
+/// Without one nothing ends a program for certain that starts others all the time.
+#[test]
+fn no_shell_without_a_cgroup() {
+    let shut = format!("umount -l {}; exec \"$@\"", cgroup::mount().display());
+    let words = ["unshare", "--mount", "sh", "-c", &shut, "sh"].map(str::to_owned);
+    let (hub, desk, site) = opened(2, &words);
+    let why = "only a cgroup ends all that a session started";
+    let refused = site.run(&["support", "allow", "--for", "1h", "--scope", "shell"]).fails_with(1);
+    assert!(refused.contains(why), "{refused}");
+    let checks = site.run(&["doctor", "--json"]).stdout;
+    assert!(
+        checks.contains(&format!(
+            "Support is held back: the scope shell is refused: with the Landlock of this kernel {why}"
+        )),
+        "{checks}"
+    );
+    files_are_moved(&hub, &desk, &site);
 }
 
 #[test]

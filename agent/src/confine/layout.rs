@@ -22,7 +22,7 @@ use crate::{
 pub use archivist::archivist;
 pub use keeper::{holds, keeper};
 pub use messenger::messenger;
-pub use session::{SCOPED_SIGNALS, is_open, session, shell, waits_for_restart};
+pub use session::{SCOPED_SIGNALS, is_open, needs_cgroup, session, shell, waits_for_restart};
 
 /// The link's private key: the one file of the link that the collector proves it cannot open.
 const LINK_KEY: &str = "key.pem";
@@ -75,6 +75,12 @@ impl Ground {
     /// When no child can be made to try Landlock.
     pub fn of_the_kernel() -> io::Result<Self> {
         Ok(Self { landlock: probe::landlock()?, ..Self::default() })
+    }
+
+    /// This, with cgroups for sessions: whether there are any the supervisor alone knows.
+    #[must_use]
+    pub fn with_cgroups(&self) -> Self {
+        Self { cgroups: vec![Grant::new("/sys/fs/cgroup", Access::Cgroups)], ..self.clone() }
     }
 
     /// Looks around. Call it while the process has one thread and is not confined.

@@ -268,6 +268,13 @@ fn support(loaded: &Loaded, state: &StateDir, ground: &Ground) -> Vec<Check> {
     if !layout::is_open(settings) {
         return vec![check("support", State::Good, "The settings let no support in.")];
     }
+    // Its own cgroup is another one than the daemon's.
+    let told = match client::ask(&state.control_socket(), Request::Support) {
+        Ok(Answer::Support(support)) => Some((support.cgroup, support.no_cgroup)),
+        _ => None,
+    };
+    let has_none = matches!(told, Some((None, _)));
+    let ground = &if has_none { ground.clone() } else { ground.with_cgroups() };
     let scopes = ["diagnose", "shell", "files", "forward=443"].iter().filter_map(|scope| scope.parse().ok());
     let (mut open, mut checks) = (Vec::new(), Vec::new());
     for scope in scopes {
@@ -285,11 +292,10 @@ fn support(loaded: &Loaded, state: &StateDir, ground: &Ground) -> Vec<Check> {
         let detail = format!("Support can be let in by a grant, and is confined then: {}.", open.join(", "));
         checks.insert(0, check("support", State::Good, detail));
     }
-    // Its own cgroup is another one than the daemon's.
-    if let Ok(Answer::Support(support)) = client::ask(&state.control_socket(), Request::Support) {
+    if let Some((cgroup, no_cgroup)) = told {
         let good = |cgroup| check("support", State::Good, format!("Each session gets {cgroup}."));
         let none = |why| check("support", State::Warning, format!("Sessions get no cgroup of their own: {why}."));
-        checks.extend(support.cgroup.map(good).into_iter().chain(support.no_cgroup.map(none)));
+        checks.extend(cgroup.map(good).into_iter().chain(no_cgroup.map(none)));
     }
     checks
 }

@@ -69,6 +69,12 @@ pub(super) fn supervisors(ground: &Ground, settings: &Settings) -> Vec<Grant> {
     grants
 }
 
+/// Whether a session of that scope must have a cgroup of its own here: programs of an engineer's that start others all the
+/// time run away from whoever looks for them one by one. From [`SCOPED_SIGNALS`] on one signal reaches all of them.
+pub fn needs_cgroup(ground: &Ground, scope: Scope) -> bool {
+    scope == Scope::Shell && ground.landlock.is_some_and(|version| version < SCOPED_SIGNALS)
+}
+
 /// The profile of a session's worker.
 ///
 /// # Errors
@@ -79,6 +85,12 @@ pub fn session(ground: &Ground, settings: &Settings, scope: Scope, scratch: &Pat
         return Err(format!(
             "the scope {scope} is refused on this kernel: Landlock is missing or does not work, so that a session could open \
              recordings"
+        ));
+    }
+    if needs_cgroup(ground, scope) && ground.cgroups.is_empty() {
+        return Err(format!(
+            "the scope {scope} is refused: with the Landlock of this kernel only a cgroup ends all that a session started, and \
+             demarc could make none, as `demarc status` says (Landlock {SCOPED_SIGNALS}, Linux 6.12, would do as well)"
         ));
     }
     let needs_system = matches!(scope, Scope::Shell | Scope::Diagnose);

@@ -219,12 +219,24 @@ fn scopes() -> [Scope; 4] {
 #[test]
 fn scopes_that_a_kernel_cannot_confine_are_refused_in_words() {
     let world = World::new();
-    for (landlock, refused) in [(None, 2), (Some(1), 2), (Some(5), 2), (Some(6), 0)] {
+    for (landlock, has_cgroups, refused) in [
+        (None, true, 2),
+        (Some(1), false, 1),
+        (Some(5), false, 1),
+        (Some(1), true, 0),
+        (Some(5), true, 0),
+        (Some(6), false, 0),
+    ] {
         let (settings, _, ground) = open_to_support(&world, landlock);
+        let ground = if has_cgroups { ground.with_cgroups() } else { ground };
         let scratch = world.at("state/scratch/1");
         for (place, scope) in scopes().into_iter().enumerate() {
             match session(&ground, &settings, scope, &scratch) {
-                Ok(profile) => assert!(place >= refused && profile.scope == Some(scope), "{landlock:?} {scope}"),
+                Ok(profile) => {
+                    assert!(place >= refused && profile.scope == Some(scope), "{landlock:?} {scope}");
+                    let says = profile.gaps.iter().any(|gap| gap.contains("signals within a session"));
+                    assert_eq!(says, scope == Scope::Shell && landlock < Some(SCOPED_SIGNALS), "{landlock:?} {scope}");
+                }
                 Err(why) => assert!(place < refused && why.contains("Landlock"), "{landlock:?} {scope}: {why}"),
             }
         }

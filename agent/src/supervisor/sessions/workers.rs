@@ -142,6 +142,9 @@ impl Supervisor {
             let made = home.begin(session);
             made.inspect_err(|error| tracing::warn!(%session, "a support session gets no cgroup: {error}")).ok()
         });
+        if cgroup.is_none() && layout::needs_cgroup(&self.ground, scope) {
+            return Err("on this kernel it must have a cgroup".to_owned());
+        }
         let entrance =
             cgroup.as_ref().map(Cgroup::entrance).transpose().map_err(|error| failed("its cgroup", error))?;
         let events = self.sessions.events.clone();

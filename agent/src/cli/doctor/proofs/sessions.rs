@@ -19,7 +19,8 @@ use crate::{
 pub(super) fn all(stage: &Stage) -> anyhow::Result<Vec<Proof>> {
     let scratch = stage.room().join("scratch");
     fs::create_dir_all(&scratch)?;
-    let session = |scope| layout::session(&stage.ground, &stage.settings, scope, &scratch).ok();
+    let ground = stage.ground.with_cgroups();
+    let session = |scope| layout::session(&ground, &stage.settings, scope, &scratch).ok();
     let mut proofs = Vec::new();
     for (role, scope) in [("session diagnose", Scope::Diagnose), ("session files", Scope::Files)] {
         if let Some(profile) = session(scope) {
@@ -32,7 +33,7 @@ pub(super) fn all(stage: &Stage) -> anyhow::Result<Vec<Proof>> {
         let attempts = stage.attempts(&profile);
         proofs.extend(prove("session forward", profile, None, attempts)?);
     }
-    let shell = layout::shell(&stage.ground, &stage.settings, &scratch).ok();
+    let shell = layout::shell(&ground, &stage.settings, &scratch).ok();
     if let (Some(worker), Some(shell)) = (session(Scope::Shell), shell) {
         let attempts = stage.attempts(&worker);
         proofs.extend(prove("session shell", worker.clone(), None, attempts)?);
