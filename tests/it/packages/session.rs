@@ -30,6 +30,9 @@ fn allow(machine: &Appliance, scope: &str) -> String {
 fn support_works_under_the_unit_and_reaches_no_recording() {
     let (hub, desk) = (Hub::start(), Desk::new());
     let machine = service::installed();
+    machine.write("/etc/asterisk/asterisk.conf", "[files]\nastctl = asterisk.ctl\n");
+    machine.write("/etc/asterisk/pjsip.conf", "password=hunter2\n");
+    machine.shell("chmod 640 /etc/asterisk/pjsip.conf; /usr/lib/demarc/access open /etc/asterisk").ok();
     set_up(&machine, "");
     let config = machine.path("/etc/demarc/demarc.toml");
     let text = fs::read_to_string(&config).unwrap();
@@ -65,6 +68,10 @@ fn support_works_under_the_unit_and_reaches_no_recording() {
     assert_eq!((lines[0], lines[2], lines[4]), ("demarc", "100000", "42"), "{worked}");
     assert!(worked.contains("/system.slice/demarc.service/demarc-"), "in a cgroup of its own: {worked}");
     assert_ne!(shell(&format!("cat {RECORDING}")).code, Some(0));
+    // What demarc's user may read for backups alone, an engineer may not.
+    assert!(machine.shell("runuser -u demarc -- cat /etc/asterisk/pjsip.conf").ok().contains("hunter2"));
+    let read = shell("cat /etc/asterisk/asterisk.conf /etc/asterisk/pjsip.conf");
+    assert!(read.stdout.contains("astctl") && !read.stdout.contains("hunter2"), "{read:?}");
     assert_ne!(shell(&format!("ls {}", RECORDING.rsplit_once('/').unwrap().0)).code, Some(0));
     let terminal =
         process::run(desk.ssh(&hub, &key).args(["-tt", "site-one", "tty; stty size"]), Duration::from_secs(30));
