@@ -1,5 +1,5 @@
 # What a contributor types. Everything needs only Rust, a C compiler and make.
-.PHONY: build package demo test bench screenshots lint man docs
+.PHONY: build package package-try demo test bench soak screenshots lint man docs
 
 # The end-to-end tests mostly wait for windows to close, so many of them run side by side.
 export RUST_TEST_THREADS ?= 8
@@ -9,6 +9,11 @@ build:
 
 package:
 	./deploy/package/build --check
+
+# What `make package` made, on machines of both kinds: an emulated one for arm64. Half an hour, as root, and so no part of `make test`.
+package-try:
+	./deploy/package/try --here
+	./deploy/package/try
 
 demo:
 	./deploy/demo/run
@@ -23,12 +28,19 @@ test:
 	./deploy/lab/chromium driver
 	./deploy/lab/axe fetch
 	./deploy/lab/debian fetch
+	./deploy/lab/kernel fetch
 	./deploy/lab/reviewers fetch
 	./deploy/lab/packers fetch
 	cargo test --workspace
 
 bench:
 	./deploy/bench/run
+
+# A support session of two hours, sat through: keys exchanged anew, everything recorded, the end by the grant's clock.
+soak:
+	./deploy/lab/openssh fetch
+	cargo build --workspace --bins --test it
+	$${CARGO_TARGET_DIR:-target}/debug/long_session
 
 screenshots:
 	./deploy/screenshots/run

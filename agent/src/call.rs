@@ -7,19 +7,15 @@ pub mod identity;
 pub mod key;
 pub mod kind;
 pub mod name;
+mod party;
 pub mod quality;
 pub mod rows;
 pub mod rules;
+mod slip;
 pub mod spans;
 
 use demarc_proto::{Cell, Direction, Outcome, report::Destination};
 
-pub(crate) use self::key::Ids;
-use self::{
-    channel::{Channel, leads_out},
-    rows::Rows,
-    spans::Spans,
-};
 pub use self::{
     identity::Identity,
     key::CallKey,
@@ -28,7 +24,13 @@ pub use self::{
     quality::{Qualities, Sample},
     rules::CallRules,
 };
-use crate::pbx::leg::{Disposition, Leg};
+pub(crate) use self::{
+    key::Ids,
+    party::{Parties, Party},
+    slip::Slip,
+};
+use self::{rows::Rows, spans::Spans};
+use crate::pbx::leg::Leg;
 
 /// A call, put together from its legs.
 ///
@@ -138,82 +140,8 @@ impl Call {
     }
 
     /// The same, where the leg's ids are known already.
-    #[inline(always)]
     pub(crate) fn of_ids(leg: &Leg<'_>, ids: Ids, rules: &CallRules, names: &mut Names) -> Self {
-        let answered = leg.disposition == Disposition::Answered;
-        let caller = Channel::parse(&leg.channel);
-        let called = Channel::parse(&leg.dstchannel).filter(|channel| !channel.is_local());
-        let called_trunk = called.and_then(|channel| rules.trunk(channel));
-        let by_person = answered && leads_out(&leg.dstchannel);
-        let in_queue = leg.lastapp.eq_ignore_ascii_case(b"Queue");
-        let sequence = leg.sequence.map_or(u32::MAX, |number| u32::try_from(number).unwrap_or(u32::MAX));
-        let answer = leg.answer.unwrap_or(leg.end);
-
-        let mut saw = match leg.disposition {
-            Disposition::Answered => SAW_ANSWERED,
-            Disposition::NoAnswer | Disposition::Cancel => SAW_NO_ANSWER,
-            Disposition::Busy => SAW_BUSY,
-            Disposition::Failed | Disposition::Congestion => 0,
-        };
-        saw |= if by_person { SAW_PERSON } else { 0 };
-        saw |= if answered && leg.lastapp.eq_ignore_ascii_case(b"VoiceMail") { SAW_VOICEMAIL } else { 0 };
-        saw |= if in_queue { SAW_QUEUE } else { 0 };
-
-        let mut talk = Spans::default();
-        if let (true, Some(answer)) = (answered, leg.answer) {
-            talk.add(answer, leg.end);
-        }
-
-        let caller_trunk = caller.and_then(|channel| rules.trunk(channel));
-        let first = Pick {
-            // The call is named for its first channel.
-            rank: if ids.begins { Rank::Best } else { Rank::Other },
-            time: leg.start,
-            sequence,
-            name: match (caller_trunk, caller) {
-                (Some(trunk), _) => names.note_trunk(trunk),
-                // Half of a Local channel is no telephone.
-                (None, Some(channel)) if !channel.is_local() => names.note(channel.device),
-                _ => NameId::NONE,
-            },
-            detail: if caller_trunk.is_some() { ON_TRUNK } else { 0 },
-        };
-        let out = called_trunk.map(|trunk| {
-            let detail = if rules.destination(&leg.dst) == Destination::International { ABROAD } else { 0 };
-            let name = names.note_trunk(trunk);
-            if answered {
-                Pick { rank: Rank::Best, time: answer, sequence, name, detail }
-            } else {
-                // The last one tried: the latest start is the least of the negated ones.
-                let sequence = if leg.sequence.is_none() { u32::MAX } else { u32::MAX - sequence };
-                Pick { rank: Rank::Other, time: leg.start.saturating_neg(), sequence, name, detail }
-            }
-        });
-        let queue = in_queue.then(|| {
-            let argument = leg.lastdata.split(|&byte| byte == b',' || byte == b'|').next().unwrap_or_default();
-            let name = names.note(argument.trim_ascii());
-            Pick { rank: Rank::Best, time: leg.start, sequence, name, detail: 0 }
-        });
-        let rung = called.filter(|_| called_trunk.is_none()).map(|channel| {
-            let (rank, time) = if answered { (Rank::Best, answer) } else { (Rank::Other, leg.start) };
-            Pick { rank, time, sequence, name: names.note(channel.device), detail: 0 }
-        });
-
-        let mut rows = Rows::default();
-        let named = ids.row.is_some_and(|row| rows.add(row));
-        Self {
-            start: leg.start,
-            end: leg.end,
-            person: by_person.then_some(answer),
-            talk,
-            rows,
-            nameless_rows: u32::from(!named),
-            saw,
-            first,
-            out,
-            queue,
-            rung,
-        }
+        Slip::of(leg, ids, rules, names, |channel, names| Party::of(channel, rules, names)).call()
     }
 
     /// Takes in all legs of another part of the same call; says how many of them were here already.
@@ -264,22 +192,7 @@ impl Call {
 
     /// How it ended: the first that applies.
     pub fn outcome(&self) -> Outcome {
-        let saw = |bit| self.saw & bit != 0;
-        if saw(SAW_PERSON) {
-            Outcome::Answered
-        } else if saw(SAW_VOICEMAIL) {
-            Outcome::Voicemail
-        } else if saw(SAW_QUEUE) {
-            Outcome::Abandoned
-        } else if saw(SAW_ANSWERED) {
-            Outcome::System
-        } else if saw(SAW_NO_ANSWER) {
-            Outcome::NoAnswer
-        } else if saw(SAW_BUSY) {
-            Outcome::Busy
-        } else {
-            Outcome::Failed
-        }
+        outcome(self.saw)
     }
 
     /// How long the caller waited for a person, or until the end.
@@ -362,6 +275,26 @@ impl Figures {
     }
 }
 
+/// How a call ended in which these things were seen.
+const fn outcome(saw: u16) -> Outcome {
+    if saw & SAW_PERSON != 0 {
+        Outcome::Answered
+    } else if saw & SAW_VOICEMAIL != 0 {
+        Outcome::Voicemail
+    } else if saw & SAW_QUEUE != 0 {
+        Outcome::Abandoned
+    } else if saw & SAW_ANSWERED != 0 {
+        Outcome::System
+    } else if saw & SAW_NO_ANSWER != 0 {
+        Outcome::NoAnswer
+    } else if saw & SAW_BUSY != 0 {
+        Outcome::Busy
+    } else {
+        Outcome::Failed
+    }
+}
+
+#[inline(always)]
 fn amount(number: u64) -> i64 {
     // A row can claim to last from year 1 to year 9999; sums of a million such rows must not overflow either.
     i64::try_from(number).unwrap_or(i64::MAX).min(1 << 40)

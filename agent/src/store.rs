@@ -22,6 +22,7 @@ mod open;
 mod own_numbers;
 mod packer;
 mod pending;
+mod places;
 mod queues;
 mod read;
 mod schema;
@@ -46,7 +47,7 @@ pub use self::{
     error::StoreError,
     feeds::{Enlisted, FeedCounts},
     files::{Known, head_of},
-    gathered::{Gathered, Gatherer},
+    gathered::{Gathered, Gatherer, Gathering},
     health::{Figures as HealthFigures, HealthPoint},
     kinds::KindRow,
     ledger::{RowLedger, SourceLedger},

@@ -30,8 +30,8 @@ use daemon::World;
 use demarc::{
     confine::{
         Profile,
-        layout::{self, Ground},
-        prove::{Attempt, Entered, Task, Verdict},
+        layout::{self, Ground, SCOPED_SIGNALS},
+        prove::{Attempt, Entered, Reach, Task, Verdict, Way},
     },
     ipc::{
         ROLE_FD,
@@ -82,13 +82,15 @@ impl Prison {
             ("A/support/grants.json", "{}"),
             ("A/support/recordings/0-1.cast", "{}"),
             ("log/full", "[Nov 22 08:52:28] NOTICE[1] a line\n"),
+            ("log/other", "a line\n"),
+            ("elsewhere/note", "a line\n"),
         ] {
             let file = world.at(file);
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             fs::write(&file, text).unwrap();
             fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
         }
-        for directory in ["scratch", "elsewhere", "mount"] {
+        for directory in ["scratch", "mount"] {
             fs::create_dir(world.at(directory)).unwrap();
         }
         let sockets = (
@@ -104,7 +106,7 @@ impl Prison {
         let mut settings: Settings = toml::from_str("").unwrap();
         settings.state_dir = world.at("A");
         settings.support.authorities = vec!["somebody".to_owned()];
-        settings.support.logs = vec![world.at("log/full")];
+        settings.support.logs = vec![world.at("log/full"), world.at("log/other")];
         settings.recordings.paths = vec![world.at("monitor"), world.at("voicemail")];
         let recording = File::open(world.at("monitor/recording.wav")).unwrap();
         let mut sleeping = Command::new("sleep");
@@ -124,8 +126,10 @@ impl Prison {
         self.at(path).display().to_string()
     }
 
-    fn profiles(&self) -> (Profile, Profile) {
-        let ground = Ground::survey(&self.settings, &self.at("A/demarc.toml")).unwrap();
+    /// The profiles of a worker and of its shell, with that version of Landlock: no more of it is used then.
+    fn profiles(&self, version: u32) -> (Profile, Profile) {
+        let mut ground = Ground::survey(&self.settings, &self.at("A/demarc.toml")).unwrap();
+        ground.landlock = Some(version);
         let worker = layout::session(&ground, &self.settings, Scope::Shell, &self.at("scratch")).unwrap();
         (worker, layout::shell(&ground, &self.settings, &self.at("scratch")).unwrap())
     }
@@ -187,13 +191,25 @@ fn try_all(user: u32) {
         let must = *possible == Possible::ForAll || (*possible == Possible::ForRoot && user == 0);
         assert!(!must || *verdict == Verdict::Succeeded, "without confinement {attempt:?}: {verdict:?}");
     }
+    // Every version that this kernel can play: where the rules hold less, filters hold it.
+    let newest = Ground::survey(&prison.settings, &prison.at("A/demarc.toml")).unwrap().landlock;
+    for version in 1..=newest.expect("this kernel has Landlock") {
+        hold(&prison, version, &attempts, &free);
+    }
+}
+
+/// A shell on a kernel with that version of Landlock gets nowhere, and works.
+fn hold(prison: &Prison, version: u32, attempts: &[Attempt], free: &[Verdict]) {
+    for file in ["log/other", "elsewhere/note"] {
+        fs::write(prison.at(file), "a line\n").unwrap();
+    }
     let _ = fs::remove_file(prison.at("scratch/hard"));
-    let (worker, shell) = prison.profiles();
+    let (worker, shell) = prison.profiles(version);
     assert!(worker.forbidden.iter().any(|path| path.ends_with("recording.wav")));
     assert!(worker.forbidden.iter().any(|path| path.ends_with("msg0000.wav")));
     let mut failed = Vec::new();
     for ((attempt, free), verdict) in
-        attempts.iter().zip(&free).zip(prison.make(&attempts, Some((worker.clone(), shell.clone()))))
+        attempts.iter().zip(free).zip(prison.make(attempts, Some((worker.clone(), shell.clone()))))
     {
         // What this machine refuses anyway, or does not have, shows nothing; it must not succeed all the same.
         let holds = match verdict {
@@ -205,13 +221,28 @@ fn try_all(user: u32) {
             failed.push(format!("{attempt:?}: {verdict:?}"));
         }
     }
-    assert!(failed.is_empty(), "{failed:#?}");
-    let work = prison.work();
-    for (attempt, verdict) in work.iter().zip(prison.make(&work, Some((worker, shell)))) {
-        assert_eq!(verdict, Verdict::Succeeded, "{attempt:?}");
+    assert!(failed.is_empty(), "with Landlock {version}: {failed:#?}");
+    for (file, text) in
+        [("monitor/recording.wav", "RIFF of a call"), ("log/other", "a line"), ("elsewhere/note", "a line")]
+    {
+        assert!(fs::read_to_string(prison.at(file)).unwrap().starts_with(text), "with Landlock {version}: {file}");
     }
-    let left = fs::read(prison.at("monitor/recording.wav")).unwrap();
-    assert!(left.starts_with(b"RIFF of a call"));
+    let mut work = prison.work();
+    let signals = version >= SCOPED_SIGNALS;
+    if signals {
+        work.push(Attempt::Shell("sleep 60 & kill $!".to_owned()));
+    } else {
+        // Its own process group is all that a shell may signal there.
+        work.push(Attempt::Shell("kill -CONT 0".to_owned()));
+        work.push(Attempt::Shell("! kill -CONT -1 2> /dev/null".to_owned()));
+        // The answer tells nothing where the signal itself is refused.
+        let by_file = Attempt::Reach(Reach::SignalBy(Way::Owner, i32::try_from(prison.victim.id()).unwrap()));
+        let told = prison.make(std::slice::from_ref(&by_file), Some((worker.clone(), shell.clone())));
+        assert!(matches!(told[..], [Verdict::Refused(_)]), "with Landlock {version} {by_file:?}: {told:?}");
+    }
+    for (attempt, verdict) in work.iter().zip(prison.make(&work, Some((worker, shell)))) {
+        assert_eq!(verdict, Verdict::Succeeded, "with Landlock {version} {attempt:?}");
+    }
 }
 
 /// Somebody else's terminal, of the same user.

@@ -62,8 +62,10 @@ fn a_bad_edit_is_refused_with_file_line_and_key_and_changes_nothing() {
         assert!(told.contains("demarc.toml") && told.contains(&line.to_string()), "{key} in line {line}: {told}");
         assert_eq!(daemon()["upload"], true, "{key}: the last good settings stay");
         // A command says the same, in the agreed way.
-        let complaint = site.run(&["stats", "preview"]).fails_with(64);
-        assert!(complaint.contains(key) && complaint.contains(&line.to_string()), "{complaint}");
+        for words in [&["stats", "preview"][..], &["run", "--check"]] {
+            let complaint = site.run(words).fails_with(64);
+            assert!(complaint.contains(key) && complaint.contains(&line.to_string()), "{complaint}");
+        }
     }
     // The daemon goes on counting meanwhile, and takes the mended file.
     let mut traffic = Traffic::new(31);
@@ -73,6 +75,8 @@ fn a_bad_edit_is_refused_with_file_line_and_key_and_changes_nothing() {
     site.wait_for_calls(5, "direction", LIMIT);
     // What does not start does not start: the same words, the same exit code.
     site.stop();
+    let checked = site.run(&["run", "--check"]);
+    assert_eq!((checked.code, checked.stdout, checked.stderr), (Some(0), String::new(), String::new()));
     site.write_config(&bad[0].0);
     let complaint = site.run(&["run"]).fails_with(64);
     assert!(complaint.contains("uplaod"), "{complaint}");

@@ -28,6 +28,7 @@ mod packages;
 mod pipeline;
 mod proxied;
 mod real_asterisk;
+mod real_kernel;
 mod record_files;
 mod recordings;
 mod records;

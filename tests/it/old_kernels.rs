@@ -1,12 +1,13 @@
 //! Kernels with an older Landlock than this machine's, and with none: what can be enforced is, what cannot is refused or said.
 
-use std::{io::Write, net::TcpListener};
+use std::{io::Write, net::TcpListener, process::Command};
 
 use demarc_tests::{
-    desk::{Desk, Wish, allow, last_session, recording, trusting},
+    desk::{Desk, Wish, allow, last_session, recorded, recording, trusting},
     hub::Hub,
     machine, process,
     site::{LIMIT, Setup, Site},
+    terminal::Terminal,
     traffic::Traffic,
 };
 use serde_json::Value;
@@ -20,7 +21,12 @@ fn kernel(version: &str) -> [&str; 2] {
 fn opened(version: u64) -> (Hub, Desk, Site) {
     assert!(machine::is_root(), "who answers for the kernel looks into other processes, and so needs root");
     let (hub, desk) = (Hub::start(), Desk::new());
-    let mut site = Site::new(&trusting(&desk, &Setup::default()));
+    let mut site = Site::new(&Setup::default());
+    // What an engineer may read, and the user that demarc runs as may write.
+    std::fs::write(site.path("full"), LINE).unwrap();
+    let mut setup = trusting(&desk, &Setup::default());
+    setup.sections += &format!("logs = [{:?}]\n", site.path("full"));
+    site.configure(&setup);
     site.wrap_in(&kernel(&version.to_string()));
     site.enroll(&hub.token("site-one")).ok();
     site.start();
@@ -39,6 +45,111 @@ fn says(gaps: &Value, words: &str) -> bool {
     gaps.as_array().unwrap().iter().any(|gap| gap.as_str().unwrap().contains(words))
 }
 
+/// `perl` that makes a call by its number, and succeeds if the call does.
+fn call(number: libc::c_long, arguments: &str) -> String {
+    format!("syscall({number}, {arguments}) == 0 or exit 1;")
+}
+
+/// Every way to signal a process, as commands.
+fn ways(pid: &str, signal: i32) -> Vec<String> {
+    let message = format!("my $m = pack(\"iii x116\", {signal}, 0, -1);");
+    let calls = [
+        call(libc::SYS_kill, &format!("{pid}, {signal}")),
+        call(libc::SYS_tkill, &format!("{pid}, {signal}")),
+        call(libc::SYS_tgkill, &format!("{pid}, {pid}, {signal}")),
+        message.clone() + &call(libc::SYS_rt_sigqueueinfo, &format!("{pid}, {signal}, $m")),
+        message + &call(libc::SYS_rt_tgsigqueueinfo, &format!("{pid}, {pid}, {signal}, $m")),
+        format!("my $p = syscall({}, {pid}, 0); ", libc::SYS_pidfd_open)
+            + &call(libc::SYS_pidfd_send_signal, &format!("$p, {signal}, 0, 0")),
+        // F_SETSIG, then a pipe that has something to say.
+        format!(
+            "pipe(R, W); fcntl(R, 10, {signal}) or exit 1; fcntl(R, {}, {pid}) or exit 1; fcntl(R, {}, {}) or exit 1; \
+             syswrite(W, \"x\")",
+            libc::F_SETOWN,
+            libc::F_SETFL,
+            libc::O_ASYNC
+        ),
+        format!("pipe(R, W); fcntl(R, 15, pack(\"ii\", 1, {pid})) or exit 1"),
+    ];
+    let by_call = calls.into_iter().map(|text| format!("perl -e '{text}'"));
+    by_call.chain([format!("kill -{signal} {pid}")]).collect()
+}
+
+/// Ways to cut off a file that may be read.
+fn cuts(file: &str) -> [String; 3] {
+    let open = |mode: i32| {
+        let (call, flags) = (libc::SYS_openat, mode | libc::O_TRUNC);
+        format!("perl -e 'my $f = \"{file}\"; syscall({call}, {}, $f, {flags}) >= 0 or exit 1'", libc::AT_FDCWD)
+    };
+    [format!("perl -e 'truncate(\"{file}\", 0) or exit 1'"), open(libc::O_RDONLY), open(libc::O_ACCMODE)]
+}
+
+/// An engineer in a shell ends nobody's processes, cuts off no file, and does his work.
+fn shell_is_kept_in(hub: &Hub, desk: &Desk, site: &Site) {
+    let log = site.path("full").display().to_string();
+    let mut bystander = Command::new("sleep").arg("600").spawn().unwrap();
+    let victim = bystander.id().to_string();
+    // Outside, each of it works: on a process that is told to go on, and on a copy.
+    let copy = site.path("copy").display().to_string();
+    for command in ways(&victim, libc::SIGCONT).iter().chain(&cuts(&copy)) {
+        std::fs::write(&copy, LINE).unwrap();
+        process::run(Command::new("sh").arg("-c").arg(command), LIMIT).ok();
+    }
+    assert_eq!(std::fs::read_to_string(&copy).unwrap(), "");
+
+    let grant = allow(site, "5m", "shell");
+    let key = desk.engineer("ada", &Wish::proper(&grant));
+    let victims = [site.pid().to_string(), victim, "$WORKER".to_owned(), "-1".to_owned()];
+    let mut tries: Vec<String> = victims.iter().flat_map(|pid| ways(pid, libc::SIGKILL)).collect();
+    tries.extend(cuts(&log));
+    let mut script = format!("export WORKER=$PPID; cat /proc/$WORKER/comm {log}\n");
+    for (number, command) in tries.iter().enumerate() {
+        // The shell puts the worker's number in.
+        let command = command.replace('"', "\\\"").replace('$', "\\$").replace("\\$WORKER", "$WORKER");
+        script += &format!("sh -c \"{command}\"; echo \"=={number}=$?\"\n");
+    }
+    let done = desk.run(hub, &key, &[&script]);
+    assert!(done.stdout.starts_with(&format!("demarc-session\n{LINE}")), "{done:?}");
+    for (number, command) in tries.iter().enumerate() {
+        let told = done.stdout.lines().find_map(|line| line.strip_prefix(&format!("=={number}=")));
+        assert!(told.is_some_and(|code| code != "0"), "{command} gave {told:?}: {done:?}");
+    }
+    assert!(site.is_connected() && bystander.try_wait().unwrap().is_none(), "both live");
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), LINE);
+    let session = last_session(site);
+    let name = session["session"].as_str().unwrap();
+    let header = &recording(site, name)[0]["demarc"]["confined"];
+    assert!(says(&header["gaps"], "cannot keep signals within a session"), "{header}");
+    let told = recorded(site, name, "m");
+    assert!(told.contains("truncate") && told.contains("kill -9"), "{told}");
+
+    // At a terminal: what runs is ended by Ctrl-C, and not stopped by Ctrl-Z, since nothing could have it go on.
+    let mut terminal = Terminal::start(desk.ssh(hub, &key).args(["-tt", "site-one"]));
+    terminal.paste("echo rea''dy; sleep 100\n");
+    terminal.expect("ready", LIMIT);
+    terminal.press('\u{1a}');
+    terminal.press('\u{3}');
+    terminal.paste("sleep 0.1 & fg; jobs; echo wor''ked\n");
+    terminal.expect("worked", LIMIT);
+    assert!(!terminal.shown().contains("Stopped"), "{}", terminal.shown());
+    drop(terminal);
+    bystander.kill().unwrap();
+    bystander.wait().unwrap();
+}
+
+/// Files come and go.
+fn files_are_moved(hub: &Hub, desk: &Desk, site: &Site) {
+    let grant = allow(site, "5m", "files");
+    let key = desk.engineer("ada", &Wish::proper(&grant));
+    std::fs::write(desk.path("there"), LINE).unwrap();
+    let done = desk.sftp(hub, &key, "mkdir a\nput there a/b\nrename a/b a/c\nget a/c back\nrm a/c\nrmdir a\n");
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!(std::fs::read_to_string(desk.path("back")).unwrap(), LINE);
+    assert_eq!(last_confinement(site)["gaps"].as_array().map(Vec::len), Some(0));
+}
+
+const LINE: &str = "a line of a log\n";
+
 fn works_with(version: u64) {
     let (hub, desk, site) = opened(version);
     let holds_ports = version >= 4;
@@ -53,19 +164,12 @@ fn works_with(version: u64) {
     traffic.feed(&site, 10);
     site.wait_for_calls(10, "direction", LIMIT);
 
-    // What cannot be held is refused, in words that say what would be needed and what can be had.
-    for scope in ["shell", "files"] {
-        let refused = site.run(&["support", "allow", "--for", "1h", "--scope", scope]).fails_with(1);
-        for words in [format!("the scope {scope} is refused"), format!("Landlock {version}"), "Linux 6.12".to_owned()] {
-            assert!(refused.contains(&words), "{words:?} is missing: {refused}");
-        }
-        assert!(refused.contains("diagnose and forward=PORT can be granted"), "{refused}");
-    }
-
     let grant = allow(&site, "5m", "diagnose");
     let key = desk.engineer("ada", &Wish::proper(&grant));
     assert!(desk.run(&hub, &key, &["disk"]).ok().contains('%'));
     assert_eq!(last_confinement(&site)["landlock"], version);
+    shell_is_kept_in(&hub, &desk, &site);
+    files_are_moved(&hub, &desk, &site);
 
     let page = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = page.local_addr().unwrap().port();
@@ -88,18 +192,20 @@ fn works_with(version: u64) {
     let doctor = site.run(&["doctor", "--json"]).json();
     let checks = doctor["checks"].to_string();
     for words in [
-        format!("Support is held back: the scope shell is refused on this kernel: it has Landlock {version}"),
-        format!("Support is held back: the scope files is refused on this kernel: it has Landlock {version}"),
-        "Support can be let in by a grant, and is confined then: diagnose, forward=443.".to_owned(),
+        "Support can be let in by a grant, and is confined then: diagnose, shell, files, forward=443.".to_owned(),
+        "Scope shell: This kernel cannot keep signals within a session".to_owned(),
         format!("Landlock {version} works"),
     ] {
         assert!(checks.contains(&words), "{words:?} is missing: {checks}");
     }
     let proofs = doctor["proofs"].as_array().unwrap();
-    for role in ["supervisor", "collector", "link", "session diagnose", "session forward"] {
-        let tried = proofs.iter().filter(|proof| proof["role"] == role && proof["holds"] == true).count();
-        assert!(tried > 5, "{role}: {doctor:#}");
+    for role in ["supervisor", "collector", "link", "session diagnose", "session forward", "session files", "shell"] {
+        let of_role = || proofs.iter().filter(|proof| proof["role"] == role);
+        assert!(of_role().filter(|proof| proof["holds"] == true).count() > 5, "{role}: {doctor:#}");
+        assert!(of_role().all(|proof| proof["holds"] != false), "{role}: {doctor:#}");
     }
+    let tried = |what: &str| proofs.iter().any(|proof| proof["role"] == "shell" && proof["tried"] == what);
+    assert!(tried("have a file signal another process") && tried("signal its worker"), "{doctor:#}");
 }
 
 /// What Debian 12 has.

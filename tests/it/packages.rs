@@ -3,6 +3,7 @@
 mod backup;
 mod debian;
 mod life;
+mod openrc;
 mod reach;
 mod review;
 mod rpm;
@@ -18,12 +19,12 @@ use demarc_tests::appliance::Appliance;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Where the records of calls lie on these machines.
-const MASTER: &str = "/var/log/asterisk/cdr-csv/Master.csv";
-const RECORDING: &str = "/var/spool/asterisk/monitor/2026/11/26/out-0151234567-1001-20261126-101010-1764151810.1.wav";
+pub(crate) const MASTER: &str = "/var/log/asterisk/cdr-csv/Master.csv";
+pub(crate) const RECORDING: &str = "/var/spool/asterisk/monitor/2026/11/26/out-0151234567-1001-20261126-101010-1764151810.1.wav";
 const MESSAGE: &str = "/var/spool/asterisk/voicemail/default/1001/INBOX/msg0000.wav";
 
 /// A PBX as FreePBX leaves one: recordings that everybody may read.
-fn put_pbx_on(machine: &Appliance) {
+pub(crate) fn put_pbx_on(machine: &Appliance) {
     for path in [MASTER, RECORDING, MESSAGE] {
         machine.write(path, if path == MASTER { "" } else { "RIFF" });
     }
@@ -31,7 +32,7 @@ fn put_pbx_on(machine: &Appliance) {
 }
 
 /// Settings as `demarc setup` writes them, belonging to the user of the package.
-fn set_up(machine: &Appliance, more: &str) {
+pub(crate) fn set_up(machine: &Appliance, more: &str) {
     let text = format!(
         "state_dir = \"/var/lib/demarc\"\n{more}\n[pbx]\ntrunks = [\"provider1\"]\n\
          [[pbx.source]]\ntype = \"asterisk-csv\"\npath = \"{MASTER}\"\n[web]\nlisten = \"off\"\n"
@@ -41,7 +42,7 @@ fn set_up(machine: &Appliance, more: &str) {
 }
 
 /// Installs a package file by apt, from what the machine has of others.
-fn apt_install(machine: &Appliance, file: &std::path::Path) {
+pub(crate) fn apt_install(machine: &Appliance, file: &std::path::Path) {
     let file = machine.bring(file);
     machine
         .run(&[

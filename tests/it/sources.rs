@@ -121,6 +121,15 @@ impl Rows {
     }
 }
 
+/// All calls of the table by everything but the extension.
+fn by_outcome_and_trunk(rows: &Rows) -> BTreeMap<&[String], u64> {
+    let mut calls = BTreeMap::new();
+    for (key, count) in &rows.calls {
+        *calls.entry(&key[..key.len() - 1]).or_default() += count;
+    }
+    calls
+}
+
 fn expected(truth: &[Truth]) -> BTreeMap<(String, String), u64> {
     let mut calls = BTreeMap::new();
     for call in truth {
@@ -179,7 +188,12 @@ fn every_source_counts_the_same_calls(version: Version) {
             // Trunks, queues and extensions are the same whoever tells of them, and all times too, where these are told.
             let table = Rows::of(&last);
             let reference = reference.get_or_insert_with(|| table.clone());
-            assert_eq!(table.calls, reference.calls, "{ways:?}");
+            // Where the answer is worked out of whole seconds, the two answered legs of a transfer may change places.
+            let unsure = if ways[0].tells_of_ends() { 0 } else { 1 };
+            assert_eq!(by_outcome_and_trunk(&table), by_outcome_and_trunk(reference), "{ways:?}");
+            let elsewhere = |(key, count): (&Vec<String>, &u64)| count.abs_diff(*table.calls.get(key).unwrap_or(&0));
+            let moved: u64 = reference.calls.iter().map(elsewhere).sum();
+            assert!(moved <= unsure, "{ways:?}: {:?}, {:?} elsewhere", table.calls, reference.calls);
             // Without the end and the answer there are whole seconds of duration only, each of them cut off.
             let slack = if ways[0].tells_of_ends() { 0 } else { rows as i64 };
             for (mine, others) in [(table.talk, reference.talk), (table.wait, reference.wait)] {

@@ -3,7 +3,6 @@
 use std::{
     fs,
     io::Write,
-    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -13,6 +12,7 @@ use demarc_tests::{
     hub::Hub,
     process,
     site::{LIMIT, Setup, Site},
+    terminal::Terminal,
     wait,
 };
 
@@ -83,35 +83,26 @@ fn a_shell_runs_and_file_transfer_is_refused_in_words() {
     assert_eq!(desk.run(&hub, &key, &["exit", "7"]).code, Some(7));
     let refused = desk.run(&hub, &key, &["scp", "-t", "/tmp"]);
     assert!(refused.code != Some(0) && refused.stderr.contains("files"), "{refused:?}");
-    // A terminal, as `ssh -tt` makes one: size, colours, Ctrl-C, a password that is not recorded.
-    let mut ssh = desk.ssh(&hub, &key);
-    let mut child = ssh
-        .args(["-tt", "site-one"])
-        .env("TERM", "xterm")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut input = child.stdin.take().unwrap();
-    let mut type_in = |text: &str| {
-        std::thread::sleep(Duration::from_millis(700));
-        input.write_all(text.as_bytes()).unwrap();
+    // A terminal: colours, its size and a new one, Ctrl-C, a password that is not recorded.
+    let mut terminal = Terminal::start(desk.ssh(&hub, &key).arg("site-one").env("TERM", "xterm"));
+    let says = |terminal: &mut Terminal, typed: &str, shown: &str| {
+        terminal.paste(typed);
+        terminal.expect(shown, LIMIT);
     };
-    type_in("printf '\\033[31mred\\033[0m\\n'; stty size\n");
-    type_in("sleep 100\n");
-    type_in("\u{3}");
-    type_in("echo after-$((1+1))\n");
-    type_in("read -s -p 'word: ' w; echo got-${#w}\n");
-    type_in("topsecret\n");
-    type_in("exit\n");
-    let output = child.wait_with_output().unwrap();
-    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(shown.contains("\u{1b}[31mred") && shown.contains("after-2") && shown.contains("got-9"), "{shown}");
+    says(&mut terminal, "printf '\\033[31m%s\\033[0m\\n' red\n", "\u{1b}[31mred");
+    says(&mut terminal, "trap 'stty size' WINCH; echo ready-$((1+1))\n", "ready-2");
+    terminal.resize(44, 133);
+    terminal.expect("44 133", LIMIT);
+    says(&mut terminal, "echo go-$((1+2)); sleep 1000\n", "go-3");
+    says(&mut terminal, "\u{3}", "^C");
+    says(&mut terminal, "read -s -p 'wo''rd: ' w; echo got-${#w}\n", "word: ");
+    says(&mut terminal, "topsecret\n", "got-9");
+    terminal.paste("exit\n");
+    assert!(terminal.ended(LIMIT).success(), "{}", terminal.shown());
     let session = last_session(&site);
     let name = session["session"].as_str().unwrap();
     let (out, typed) = (recorded(&site, name, "o"), recorded(&site, name, "i"));
-    assert!(out.contains("after-2") && typed.contains("stty size"));
+    assert!(out.contains("ready-2") && typed.contains("stty size"));
     assert!(!out.contains("topsecret") && !typed.contains("topsecret"), "{typed}");
     site.run(&["support", "verify"]).ok();
 }

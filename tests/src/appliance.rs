@@ -131,6 +131,13 @@ impl Appliance {
         format!("/root/{name}")
     }
 
+    /// Copies a directory to the same place there.
+    pub fn bring_directory(&self, directory: &Path) {
+        let there = self.path(directory.to_str().unwrap());
+        fs::create_dir_all(there.parent().unwrap()).unwrap();
+        process::run(Command::new("cp").arg("-a").arg(directory).arg(there), LIMIT).ok();
+    }
+
     /// Everything that lies there but for notes: kind, mode, owner, size, and what a link leads to.
     pub fn everything(&self) -> BTreeMap<String, String> {
         let left_out: String = NOTES.map(|path| format!(" -path {path} -prune -o")).concat();

@@ -176,11 +176,16 @@ impl Desk {
 
 /// A program of Debian's OpenSSH.
 fn openssh(name: &str) -> Command {
+    Command::new(openssh_programs().join(name))
+}
+
+/// Where the programs of Debian's OpenSSH lie; what they need lies beside that directory.
+pub fn openssh_programs() -> &'static Path {
     static PROGRAMS: LazyLock<PathBuf> = LazyLock::new(|| {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/lab/openssh");
         PathBuf::from(process::run(Command::new(script).arg("fetch"), Duration::from_secs(600)).ok().trim())
     });
-    Command::new(PROGRAMS.join(name))
+    &PROGRAMS
 }
 
 /// The settings of a site that knows the desk.

@@ -24,7 +24,7 @@
 //! ```
 //!
 //! The far ends by their numbers: 1001 to 1004 answer, 1005 answers and speaks, 1006 is busy, 1007 and 1008 ring, 1011
-//! hands over with `*2`, 1012 and 1013 send on by REFER. `provider1` refuses numbers that end with 503, both providers
+//! hands over with `*2`, 1012 and 1013 send on by REFER, 1014 joins two calls by REFER. `provider1` refuses numbers that end with 503, both providers
 //! those that end with 603. The dial plan and all else that the PBX is told stands in `tests/lab/etc`.
 //!
 //! The records of a call are written within a second or so after `play` returned, the database's not always first: wait
@@ -142,8 +142,9 @@ impl Lab {
         let network = Network::claim();
         let mariadb =
             MariaDb::start(&packages, &part("mariadb"), network.tcp(pbx::ADDRESS), options.table, options.zone);
-        let phones = Phones::start(&packages, &part("phones"), &network);
-        let pbx = Pbx::start(&packages, &part("pbx"), &network, &phones.endpoints, &mariadb.socket, &options);
+        let sip = network.udp(pbx::ADDRESS);
+        let phones = Phones::start(&packages, &part("phones"), &network, sip);
+        let pbx = Pbx::start(&packages, &part("pbx"), &network, sip, &phones.endpoints, &mariadb.socket, &options);
         let own = Manager::log_in(pbx.manager, MANAGER_OWN);
         own.act(&[("Action", "Command"), ("Command", "core waitfullybooted")]);
         let status = own.act(&[("Action", "CoreSettings")]);
@@ -171,7 +172,7 @@ impl Lab {
 
     /// What was played so far, one element a call, in order of direction, outcome and rows.
     pub fn truth(&self) -> Vec<Truth> {
-        let mut truth: Vec<Truth> = self.played.lock().unwrap().iter().map(|kind| kind.truth()).collect();
+        let mut truth: Vec<Truth> = self.played.lock().unwrap().iter().flat_map(|kind| kind.truths()).collect();
         truth.sort_unstable();
         truth
     }

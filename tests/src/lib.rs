@@ -12,6 +12,7 @@ pub mod clock;
 pub mod data;
 pub mod desk;
 pub mod driven;
+pub mod emulated;
 pub mod flood;
 pub mod hostile_agent;
 pub mod hostile_hub;

@@ -29,17 +29,18 @@ impl<'a> Channel<'a> {
     /// `PJSIP/1001-0000002a`, as nearly all names are.
     #[inline(always)]
     fn plain(name: &'a [u8]) -> Option<Self> {
-        let length = if name.starts_with(b"PJSIP/") {
-            5
-        } else if name.starts_with(b"SIP/") {
-            3
-        } else {
-            return None;
-        };
+        let front = Self::plain_front(name)?;
+        let length = if front[0] == b'P' { 5 } else { 3 };
+        let device = &front[length + 1..];
+        (!device.is_empty()).then_some(Self { technology: &front[..length], device })
+    }
+
+    /// The part of such a name that does not count calls: `PJSIP/1001`.
+    #[inline(always)]
+    pub(super) fn plain_front(name: &'a [u8]) -> Option<&'a [u8]> {
         let (front, [b'-', counter @ ..]) = name.split_last_chunk::<9>()? else { return None };
-        let device = front.get(length + 1..)?;
-        let is_counter = counter.iter().fold(true, |all, digit| all & digit.is_ascii_hexdigit());
-        (is_counter && !device.is_empty()).then_some(Self { technology: &name[..length], device })
+        let known = front.starts_with(b"PJSIP/") || front.starts_with(b"SIP/");
+        (known && are_hexadecimal(*counter)).then_some(front)
     }
 
     fn any(name: &'a [u8]) -> Option<Self> {
@@ -68,6 +69,21 @@ impl<'a> Channel<'a> {
         // As a pattern: to compare slices takes a call.
         matches!(self.technology, b"Local")
     }
+}
+
+/// Whether all eight bytes are hexadecimal digits, looked at at once.
+#[inline(always)]
+fn are_hexadecimal(digits: [u8; 8]) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * ONES;
+    let word = u64::from_le_bytes(digits);
+    // The highest bit of each byte says that the byte is at least the given one; all of them are below 0x80.
+    let low = word & !HIGH;
+    let at_least = |byte: u8| low + (0x80 - u64::from(byte)) * ONES;
+    let digit = at_least(b'0') & !at_least(b'9' + 1);
+    let upper = at_least(b'A') & !at_least(b'F' + 1);
+    let lower = at_least(b'a') & !at_least(b'f' + 1);
+    (digit | upper | lower) & !word & HIGH == HIGH
 }
 
 /// Whether a called channel is set and leads out of the PBX's own applications.
@@ -106,6 +122,17 @@ mod tests {
         ) {
             let name = format!("{technology}/{device}{counter}{mark}");
             prop_assert_eq!(Channel::parse(name.as_bytes()), Channel::any(name.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn digits_are_hexadecimal() {
+        for byte in 0..=u8::MAX {
+            for place in 0..8 {
+                let mut digits = *b"09afAF5e";
+                digits[place] = byte;
+                assert_eq!(are_hexadecimal(digits), byte.is_ascii_hexdigit(), "{byte} at {place}");
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::hash::{hash, with_number};
-use crate::pbx::leg::Leg;
+use crate::pbx::{leg::Leg, scanner::eight_digits};
 
 /// Names a call. It begins with the second that stands in the PBX's own id, so that calls of one time lie side by
 /// side in the store.
@@ -17,7 +17,7 @@ pub struct CallKey([u8; 16]);
 impl Hash for CallKey {
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.0.last_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)));
+        state.write_u64(CallKey::hash(self));
     }
 }
 
@@ -64,6 +64,12 @@ impl CallKey {
         self.0.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes))
     }
 
+    /// A part of the key that is a hash of all of it.
+    #[inline(always)]
+    pub(crate) fn hash(&self) -> u64 {
+        self.0.last_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -87,7 +93,7 @@ pub(crate) struct Ids {
 
 impl Ids {
     #[inline(always)]
-    pub(crate) fn of(leg: &Leg<'_>) -> Self {
+    pub(crate) fn of<T>(leg: &Leg<'_, T>) -> Self {
         let (uniqueid, linkedid) = (present(leg.uniqueid), present(leg.linkedid));
         let begins = linkedid.is_none_or(|linkedid| uniqueid.is_some_and(|uniqueid| same(linkedid, uniqueid)));
         let own = uniqueid.map(hash);
@@ -130,16 +136,28 @@ pub(crate) fn present(id: Option<&[u8]>) -> Option<&[u8]> {
 /// The `1795311318` of `hq-pbx-01-1795311318.12`.
 #[inline(always)]
 fn creation_second(id: &[u8]) -> Option<u32> {
-    let Some((digits, [b'.', serial @ ..])) = id.split_first_chunk::<10>() else { return any_creation_second(id) };
-    // Ten digits, a dot, and no further one: nearly all ids are so.
-    let digits = digits.map(|byte| byte.wrapping_sub(b'0'));
-    let plain = digits.iter().fold(true, |all, &digit| all & (digit <= 9))
-        && serial.iter().fold(true, |all, &byte| all & (byte != b'.'));
-    if !plain {
-        return any_creation_second(id);
+    // Ten digits, a dot, up to eight bytes of which none is a further one: nearly all ids are so.
+    let plain = || {
+        let (front, [b'.', serial @ ..]) = id.split_first_chunk::<10>()? else { return None };
+        let (first, [tens, ones]) = front.split_first_chunk::<8>()? else { return None };
+        let [tens, ones] = [tens, ones].map(|byte| u64::from(byte.wrapping_sub(b'0')));
+        let first = eight_digits(u64::from_le_bytes(*first), 0)?;
+        let last = u64::from_le_bytes(*id.last_chunk()?) ^ DOTS;
+        // A byte that is zero now was a dot; those before the serial number do not count.
+        let blank = 64_u32.checked_sub(8 * serial.len() as u32)?;
+        let others = if blank < 64 { last >> blank } else { last };
+        let no_dot =
+            others.wrapping_sub(ONES) & !others & 0x80 * ONES & (u64::MAX.checked_shr(blank).unwrap_or(0)) == 0;
+        (tens <= 9 && ones <= 9 && no_dot).then(|| u64::from(first) * 100 + tens * 10 + ones)
+    };
+    match plain() {
+        Some(second) => believed(second),
+        None => any_creation_second(id),
     }
-    believed(digits.iter().fold(0, |sum, &digit| sum * 10 + u64::from(digit)))
 }
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const DOTS: u64 = ONES * b'.' as u64;
 
 /// The highest value is kept for single rows.
 fn believed(second: u64) -> Option<u32> {
@@ -168,9 +186,20 @@ mod tests {
         assert_eq!(creation_second(b"99999999999.5"), None);
         assert_eq!(creation_second(b"4294967295.1"), None);
         assert_eq!(creation_second(b"9999999999.1"), None);
-        for id in
-            ["1795309295.1176", "1795309295.", "1795309295.1.2", "179530929x.1176", "4294967294.5", "795309295.17"]
-        {
+        for id in [
+            "1795309295.1176",
+            "1795309295.",
+            "1795309295.1.2",
+            "179530929x.1176",
+            "4294967294.5",
+            "795309295.17",
+            "1795309295.12345678",
+            "1795309295.1234567.",
+            "1795309295.123456789.2",
+            "17953092 5.1",
+            "1795309295..",
+            "1795309295..",
+        ] {
             assert_eq!(creation_second(id.as_bytes()), any_creation_second(id.as_bytes()), "{id}");
         }
     }

@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use proptest::prelude::*;
 
 use super::*;
-use crate::settings::Pbx;
+use crate::{
+    pbx::leg::{Disposition, PlainLeg},
+    settings::Pbx,
+};
 
 /// A leg that nothing happened in.
 fn leg<'a>() -> Leg<'a> {
@@ -267,6 +270,41 @@ proptest! {
         let mut figures = again.share().figures;
         figures.legs = call.share().figures.legs;
         prop_assert_eq!(Share { figures, ..again.share() }, call.share());
+    }
+
+    #[test]
+    fn what_one_leg_adds_needs_no_call(leg in any_leg(), has_id in any::<bool>(), has_answer in any::<bool>()) {
+        let (rules, mut names, mut parties) = (rules(), Names::default(), Parties::default());
+        let leg = Leg {
+            uniqueid: leg.uniqueid.filter(|_| has_id),
+            answer: if has_answer { Some(leg.end - 1) } else { leg.answer },
+            ..leg
+        };
+        let ids = Ids::of(&leg);
+        let slip = Slip::of(&leg, ids, &rules, &mut names, |channel, names| Party::of(channel, &rules, names));
+        prop_assert_eq!(slip.share(), slip.call().share());
+        prop_assert_eq!(slip.call(), Call::of(&leg, &rules, &mut names));
+        // A plain leg says the same, and so do parties of late.
+        let plain = PlainLeg {
+            uniqueid: leg.uniqueid,
+            linkedid: leg.linkedid,
+            sequence: leg.sequence,
+            channel: &leg.channel,
+            dstchannel: &leg.dstchannel,
+            lastapp: &leg.lastapp,
+            lastdata: &leg.lastdata,
+            src: &leg.src,
+            dst: &leg.dst,
+            start: leg.start,
+            answer: leg.answer,
+            end: leg.end,
+            disposition: leg.disposition,
+        };
+        prop_assert_eq!(&Leg::from(plain.clone()), &leg);
+        for _ in 0..2 {
+            let party = |channel: &[u8], names: &mut Names| parties.of(channel, &rules, names);
+            prop_assert_eq!(&Slip::of(&plain, ids, &rules, &mut names, party), &slip);
+        }
     }
 
     #[test]

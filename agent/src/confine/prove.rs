@@ -5,6 +5,7 @@
 //! it confines itself as the session's worker, and a child of its own as the shell.
 
 mod reach;
+mod signals;
 
 use std::{
     ffi::CString,
@@ -26,6 +27,7 @@ use super::{Confined, Profile, canary, enter, shell};
 use crate::ipc::channel::{ChannelError, recv_blocking, send_blocking};
 
 pub use reach::Reach;
+pub use signals::Way;
 
 /// What the child is told.
 #[derive(Debug, Serialize, Deserialize)]
@@ -124,6 +126,7 @@ pub fn serve(socket: &mut UnixStream) -> Result<(), ChannelError> {
     // SAFETY: this process has one thread, so that the child may use everything that it inherits.
     match unsafe { libc::fork() } {
         0 => {
+            rustix::process::setsid().map_err(io::Error::from)?;
             shell.as_ref().map_or(Ok(()), shell::Prepared::enter)?;
             attempt_all(&task.attempts, socket)
         }

@@ -46,8 +46,12 @@ impl Prepared {
     /// the exec.
     ///
     /// # Errors
-    /// When the kernel refuses a step; the program must not be started then.
+    /// When this process does not lead a session of its own, whose members are all that some filters let it signal, or when the
+    /// kernel refuses a step; the program must not be started then.
     pub fn enter(&self) -> io::Result<()> {
+        if rustix::process::getsid(None)? != rustix::process::getpid() {
+            return Err(io::Error::from_raw_os_error(libc::EPERM));
+        }
         // SAFETY: takes numbers; descriptors only get a flag.
         check(unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) })?;
         rustix::thread::set_no_new_privs(true)?;

@@ -7,6 +7,7 @@ use seccompiler::{
     SeccompRule, sock_filter,
 };
 
+mod older;
 mod session;
 
 use super::{Profile, Subject};
@@ -128,10 +129,6 @@ pub(super) fn filters(profile: &Profile) -> Result<Vec<BpfProgram>, BackendError
         }
         filters.push(no_clone3()?);
     }
-    if matches!(subject, Subject::Keeper | Subject::Archivist) {
-        // Older file rules do not see a file that is cut off by its name.
-        refused.extend(deny_always(&[libc::SYS_truncate]));
-    }
     if subject == Subject::Messenger {
         refused.extend(deny_always(MODES_AND_OWNERS));
     }
@@ -141,6 +138,7 @@ pub(super) fn filters(profile: &Profile) -> Result<Vec<BpfProgram>, BackendError
         filters.push(no_clone3()?);
     }
     filters.push(filter(refused, libc::EPERM)?);
+    filters.extend(older::filters(profile)?);
     let sockets = match subject {
         Subject::Collector | Subject::Web | Subject::Command => only_unix_sockets()?,
         Subject::Link => only_internet_sockets()?,

@@ -221,7 +221,7 @@ impl<'a> Reader<'a> {
 
     fn read(&mut self, from: Place, until: u64, calls: &mut Gathered) -> io::Result<Stretch> {
         calls.clear();
-        let stretch = self.rows.read(from, until, |row| self.gatherer.row(row, calls))?;
+        let stretch = self.rows.read(from, until, &mut self.gatherer.gather(calls))?;
         self.gatherer.end(calls);
         Ok(stretch)
     }

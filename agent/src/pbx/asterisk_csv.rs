@@ -14,21 +14,21 @@ use super::{
 };
 
 /// A row as it was written: texts freed of their quotes, times still on the PBX's wall clock.
-pub struct Written<'a> {
+pub struct Written<'a, T> {
     /// Account code.
-    pub account: Cow<'a, [u8]>,
+    pub account: T,
     /// The caller's number.
-    pub src: Cow<'a, [u8]>,
+    pub src: T,
     /// The number or extension that was dialled.
-    pub dst: Cow<'a, [u8]>,
+    pub dst: T,
     /// The calling channel.
-    pub channel: Cow<'a, [u8]>,
+    pub channel: T,
     /// The called channel.
-    pub dstchannel: Cow<'a, [u8]>,
+    pub dstchannel: T,
     /// The application that ran last.
-    pub lastapp: Cow<'a, [u8]>,
+    pub lastapp: T,
     /// Its arguments.
-    pub lastdata: Cow<'a, [u8]>,
+    pub lastdata: T,
     /// Start, in seconds since 1970 as if the wall clock ran on UTC; so are the other two.
     pub start: i64,
     /// Answer.
@@ -49,9 +49,44 @@ pub struct Written<'a> {
     pub sequence: Option<u64>,
 }
 
+/// What a column's text becomes.
+pub trait Text<'a>: Sized {
+    /// The text of a column that is written in another way than between two quotes, with none inside.
+    fn of_other(raw: &'a [u8]) -> Result<Self, MalformedReason>;
+
+    /// The text between the quotes.
+    fn of_plain(inner: &'a [u8]) -> Self;
+}
+
+/// Any text.
+impl<'a> Text<'a> for Cow<'a, [u8]> {
+    #[inline(always)]
+    fn of_other(raw: &'a [u8]) -> Result<Self, MalformedReason> {
+        unquote(raw)
+    }
+
+    #[inline(always)]
+    fn of_plain(inner: &'a [u8]) -> Self {
+        Cow::Borrowed(inner)
+    }
+}
+
+/// A text that stands in the record as it is. Where another is found, the record is to be read as one with any texts.
+impl<'a> Text<'a> for &'a [u8] {
+    #[inline(always)]
+    fn of_other(_: &'a [u8]) -> Result<Self, MalformedReason> {
+        Err(MalformedReason::Quoting)
+    }
+
+    #[inline(always)]
+    fn of_plain(inner: &'a [u8]) -> Self {
+        inner
+    }
+}
+
 /// Reads one record by its width.
 #[inline(always)]
-pub fn read<'a>(fields: &Fields<'a>, dates: &mut DateCache) -> Result<Written<'a>, MalformedReason> {
+pub fn read<'a, T: Text<'a>>(fields: &Fields<'a>, dates: &mut DateCache) -> Result<Written<'a, T>, MalformedReason> {
     let width = fields.count();
     if !(16..=21).contains(&width) {
         return Err(MalformedReason::Columns);
@@ -61,8 +96,8 @@ pub fn read<'a>(fields: &Fields<'a>, dates: &mut DateCache) -> Result<Written<'a
     let start = time(fields, 9, dates)?;
     let answer = if is_empty(raw(10)) { None } else { Some(time(fields, 10, dates)?) };
     let end = time(fields, 11, dates)?;
-    let duration = integer(raw(12))?;
-    let billed = integer(raw(13))?;
+    let duration = number(fields, 12)?;
+    let billed = number(fields, 13)?;
     let disposition = Disposition::parse(bare(raw(14))?).ok_or(MalformedReason::Disposition)?;
 
     // After the sixteen come uniqueid and userfield, each by its own setting, then the three new columns together.
@@ -74,7 +109,7 @@ pub fn read<'a>(fields: &Fields<'a>, dates: &mut DateCache) -> Result<Written<'a
     };
     let (linkedid, sequence) = match new {
         Some(peeraccount) => {
-            let sequence = u64::try_from(integer(raw(peeraccount + 2))?).map_err(|_| MalformedReason::Number)?;
+            let sequence = u64::try_from(number(fields, peeraccount + 2)?).map_err(|_| MalformedReason::Number)?;
             (Some(bare(raw(peeraccount + 1))?), Some(sequence))
         }
         None => (None, None),
@@ -101,10 +136,10 @@ pub fn read<'a>(fields: &Fields<'a>, dates: &mut DateCache) -> Result<Written<'a
 
 /// Nearly every text stands in the record as it is.
 #[inline(always)]
-fn text<'a>(fields: &Fields<'a>, column: usize) -> Result<Cow<'a, [u8]>, MalformedReason> {
+fn text<'a, T: Text<'a>>(fields: &Fields<'a>, column: usize) -> Result<T, MalformedReason> {
     match fields.raw(column) {
-        [b'"', inner @ .., b'"'] if fields.is_plain(column) => Ok(Cow::Borrowed(inner)),
-        other => unquote(other),
+        [b'"', inner @ .., b'"'] if fields.is_plain(column) => Ok(T::of_plain(inner)),
+        other => T::of_other(other),
     }
 }
 
@@ -116,7 +151,7 @@ fn time(fields: &Fields<'_>, column: usize, dates: &mut DateCache) -> Result<i64
 /// Whether a record is one that can be read.
 #[inline(never)]
 pub fn examine(fields: &Fields<'_>, dates: &mut DateCache) -> Result<(), MalformedReason> {
-    read(fields, dates).map(drop)
+    read::<Cow<'_, [u8]>>(fields, dates).map(drop)
 }
 
 /// Whether a row is written as Asterisk writes it: texts and times quoted. Text inside a quoted column can never look
@@ -169,6 +204,14 @@ fn is_empty(raw: &[u8]) -> bool {
 }
 
 #[inline(always)]
+fn number(fields: &Fields<'_>, column: usize) -> Result<i64, MalformedReason> {
+    match fields.short_number(column) {
+        Some(number) => Ok(i64::from(number)),
+        None => integer(fields.raw(column)),
+    }
+}
+
+#[cold]
 fn integer(raw: &[u8]) -> Result<i64, MalformedReason> {
     let text = bare(raw)?;
     let (negative, digits) = match text {

@@ -14,6 +14,29 @@ pub(super) trait Lanes {
 
     /// Bit i is set where an odd number of bits is set in 0..=i: from an opening quote up to before the closing one.
     fn parity(quotes: u64) -> u64;
+
+    /// Writes the places of a mask's bits into a list from place `at` on, `base` added to each. Some more of the list may be
+    /// written over; what it has no room for is left out.
+    #[inline(always)]
+    fn put(mask: u64, base: u32, list: &mut [u32], at: usize) {
+        put_each::<8>(mask, base, list, at);
+    }
+}
+
+/// `AT_ONCE` places are written without looking, which most masks have no more of: nothing is guessed wrong then.
+#[inline(always)]
+fn put_each<const AT_ONCE: usize>(mut mask: u64, base: u32, list: &mut [u32], mut at: usize) {
+    loop {
+        let Some(slots) = list.get_mut(at..).and_then(<[u32]>::first_chunk_mut::<AT_ONCE>) else { return };
+        for slot in slots {
+            *slot = base + mask.trailing_zeros();
+            mask &= mask.wrapping_sub(1);
+        }
+        if mask == 0 {
+            return;
+        }
+        at += AT_ONCE;
+    }
 }
 
 /// The instructions that every processor has for which the program was built.
@@ -108,6 +131,73 @@ impl Lanes for Wide {
         // SAFETY: see above.
         unsafe {
             _mm_cvtsi128_si64(_mm_clmulepi64_si128::<0>(_mm_cvtsi64_si128(quotes as i64), _mm_set1_epi8(-1))) as u64
+        }
+    }
+}
+
+/// AVX-512, with the instruction that gathers bytes by a mask.
+#[cfg(target_arch = "x86_64")]
+pub(super) struct Widest;
+
+#[cfg(target_arch = "x86_64")]
+impl Widest {
+    /// Whether this processor has all that is enabled where [`Widest`] is used.
+    pub(super) fn is_here() -> bool {
+        Wide::is_here()
+            && is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vbmi2")
+    }
+}
+
+/// To be used by functions that enable these instructions alone, which only [`Widest::is_here`] allows to be called.
+#[cfg(target_arch = "x86_64")]
+impl Lanes for Widest {
+    #[inline(always)]
+    fn masks(block: &[u8; 64]) -> Masks {
+        use std::arch::x86_64::{_mm512_cmpeq_epi8_mask, _mm512_loadu_si512, _mm512_set1_epi8};
+
+        // SAFETY: see above; the load reads the block's 64 bytes, wherever they lie.
+        unsafe {
+            let bytes = _mm512_loadu_si512(block.as_ptr().cast());
+            let equal = |byte: u8| _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(byte as i8));
+            Masks { quotes: equal(b'"'), commas: equal(b','), line_feeds: equal(b'\n') }
+        }
+    }
+
+    #[inline(always)]
+    fn parity(quotes: u64) -> u64 {
+        Wide::parity(quotes)
+    }
+
+    #[inline(always)]
+    fn put(mask: u64, base: u32, list: &mut [u32], at: usize) {
+        use std::arch::x86_64::{
+            _mm512_add_epi32, _mm512_castsi512_si128, _mm512_cvtepu8_epi32, _mm512_loadu_si512,
+            _mm512_maskz_compress_epi8, _mm512_set1_epi32, _mm512_storeu_si512,
+        };
+
+        const AT_ONCE: usize = 16;
+        static NUMBERS: [u8; 64] = {
+            let mut numbers = [0; 64];
+            let mut at = 0;
+            while at < 64 {
+                numbers[at] = at as u8;
+                at += 1;
+            }
+            numbers
+        };
+        let Some(slots) = list.get_mut(at..).and_then(<[u32]>::first_chunk_mut::<AT_ONCE>) else { return };
+        // SAFETY: see above; the load reads the 64 numbers, and the store writes the 16 slots.
+        unsafe {
+            let places = _mm512_maskz_compress_epi8(mask, _mm512_loadu_si512(NUMBERS.as_ptr().cast()));
+            let places = _mm512_cvtepu8_epi32(_mm512_castsi512_si128(places));
+            let places = _mm512_add_epi32(places, _mm512_set1_epi32(base as i32));
+            _mm512_storeu_si512(slots.as_mut_ptr().cast(), places);
+        }
+        if mask.count_ones() as usize > AT_ONCE {
+            // There are hardly ever so many.
+            put_each::<AT_ONCE>(mask, base, list, at);
         }
     }
 }

@@ -8,7 +8,7 @@ use super::queue_log::QueueRow;
 ///
 /// It is private by nature: `Debug` prints no values, and there is no `Serialize`.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Leg<'a> {
+pub struct Leg<'a, T = Cow<'a, [u8]>> {
     /// The channel's own id as the file has it; absent in the layouts without it. It is not unique.
     pub uniqueid: Option<&'a [u8]>,
     /// The id that all legs of a call share; absent in the layouts without it.
@@ -16,17 +16,17 @@ pub struct Leg<'a> {
     /// Number of the record; unique together with `uniqueid`. Absent in the layouts without it.
     pub sequence: Option<u64>,
     /// The calling channel, such as `PJSIP/provider1-0000002a`.
-    pub channel: Cow<'a, [u8]>,
+    pub channel: T,
     /// The called channel; empty when nothing outside the PBX's own applications was rung.
-    pub dstchannel: Cow<'a, [u8]>,
+    pub dstchannel: T,
     /// The application that ran last.
-    pub lastapp: Cow<'a, [u8]>,
+    pub lastapp: T,
     /// Its arguments.
-    pub lastdata: Cow<'a, [u8]>,
+    pub lastdata: T,
     /// The caller's number.
-    pub src: Cow<'a, [u8]>,
+    pub src: T,
     /// The number or extension that was dialled.
-    pub dst: Cow<'a, [u8]>,
+    pub dst: T,
     /// When the leg began: seconds since 1970 in UTC.
     pub start: i64,
     /// When it was answered: seconds since 1970 in UTC.
@@ -37,9 +37,32 @@ pub struct Leg<'a> {
     pub disposition: Disposition,
 }
 
-impl fmt::Debug for Leg<'_> {
+/// A leg all of whose texts stand in the buffer as they are, as nearly all do.
+pub type PlainLeg<'a> = Leg<'a, &'a [u8]>;
+
+impl<T> fmt::Debug for Leg<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Leg")
+    }
+}
+
+impl<'a> From<PlainLeg<'a>> for Leg<'a> {
+    fn from(leg: PlainLeg<'a>) -> Self {
+        Self {
+            uniqueid: leg.uniqueid,
+            linkedid: leg.linkedid,
+            sequence: leg.sequence,
+            channel: Cow::Borrowed(leg.channel),
+            dstchannel: Cow::Borrowed(leg.dstchannel),
+            lastapp: Cow::Borrowed(leg.lastapp),
+            lastdata: Cow::Borrowed(leg.lastdata),
+            src: Cow::Borrowed(leg.src),
+            dst: Cow::Borrowed(leg.dst),
+            start: leg.start,
+            answer: leg.answer,
+            end: leg.end,
+            disposition: leg.disposition,
+        }
     }
 }
 
@@ -92,6 +115,25 @@ pub enum Row<'a> {
         /// Why they were not understood.
         why: MalformedReason,
     },
+}
+
+/// Takes rows in, one after the other.
+pub trait Sink {
+    /// Takes in a row of whatever kind.
+    fn row(&mut self, row: Row<'_>);
+
+    /// Takes in a leg of the plain shape: whoever reads many of them is spared the general one.
+    #[inline(always)]
+    fn plain(&mut self, leg: PlainLeg<'_>) {
+        self.row(Row::Leg(leg.into()));
+    }
+}
+
+impl<F: FnMut(Row<'_>)> Sink for F {
+    #[inline(always)]
+    fn row(&mut self, row: Row<'_>) {
+        self(row);
+    }
 }
 
 impl fmt::Debug for Row<'_> {
@@ -166,7 +208,7 @@ mod tests {
 
     #[test]
     fn debug_prints_no_values() {
-        let leg = Leg {
+        let leg: Leg<'_> = Leg {
             uniqueid: Some(b"1795310338.18"),
             linkedid: None,
             sequence: None,

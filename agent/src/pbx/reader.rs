@@ -1,12 +1,14 @@
 //! Rows out of bytes: scanner, columns and zone put together, and the way back after bytes that are no row.
 
+use std::borrow::Cow;
+
 use memchr::{memchr_iter, memrchr};
 use sha2::{Digest, Sha256};
 
 use super::{
     asterisk_csv::{self, Written},
     index::{Index, WINDOW},
-    leg::{Leg, MalformedReason, Row},
+    leg::{Leg, MalformedReason, Row, Sink},
     scanner::{Columns, Fields, MAX_RECORD, Record, scan},
     uniqueid,
     wall::DateCache,
@@ -126,7 +128,7 @@ impl RowReader {
     ///
     /// A buffer of at least [`MAX_RECORD`] bytes always yields something.
     pub fn read(&mut self, buffer: &[u8], whole: bool, limit: u64, sink: &mut dyn FnMut(Row<'_>)) -> Taken {
-        self.read_until(buffer, buffer.len(), whole, limit, &mut |row| sink(row))
+        self.read_until(buffer, buffer.len(), whole, limit, &mut |row: Row<'_>| sink(row))
     }
 
     /// The same for rows that begin before `until`.
@@ -136,7 +138,7 @@ impl RowReader {
         until: usize,
         whole: bool,
         limit: u64,
-        sink: &mut impl FnMut(Row<'_>),
+        sink: &mut impl Sink,
     ) -> Taken {
         let mut taken = Taken::default();
         while taken.rows < limit && taken.bytes < until {
@@ -165,7 +167,7 @@ impl RowReader {
 
     /// Delivers the rows that the index finds.
     #[inline]
-    fn indexed_rows(&mut self, rest: &[u8], until: usize, limit: u64, sink: &mut impl FnMut(Row<'_>)) -> Taken {
+    fn indexed_rows(&mut self, rest: &[u8], until: usize, limit: u64, sink: &mut impl Sink) -> Taken {
         let mut taken = Taken::default();
         self.index.fill(rest, self.window);
         while taken.rows < limit
@@ -181,7 +183,7 @@ impl RowReader {
     }
 
     /// Delivers one row and returns how many bytes it took; 0 where more must be seen first.
-    fn row(&mut self, rest: &[u8], whole: bool, sink: &mut impl FnMut(Row<'_>)) -> usize {
+    fn row(&mut self, rest: &[u8], whole: bool, sink: &mut impl Sink) -> usize {
         match scan(rest, whole, &mut self.columns) {
             Some(record) if !record.folded => {
                 self.sense.deliver(&self.columns.of(&rest[..record.length]), sink);
@@ -193,7 +195,7 @@ impl RowReader {
 
     /// A quoted column holds a line feed, or never ends. The latter is what a torn row does: all quotes after it are
     /// taken for the wrong kind. So wherever a row stands at the beginning of a line, it is one.
-    fn unfold(&mut self, rest: &[u8], whole: bool, found: Option<Record>, sink: &mut impl FnMut(Row<'_>)) -> usize {
+    fn unfold(&mut self, rest: &[u8], whole: bool, found: Option<Record>, sink: &mut impl Sink) -> usize {
         let good = found.is_some_and(|record| {
             let fields = self.columns.of(&rest[..record.length]);
             asterisk_csv::examine(&fields, &mut self.sense.dates).is_ok() && asterisk_csv::is_well_formed(&fields)
@@ -274,40 +276,48 @@ impl RowReader {
         let lines = memchr_iter(b'\n', buffer).map(|line_feed| line_feed + 1);
         lines.into_iter().find(|&line| {
             let text = &buffer[line..];
-            !text.starts_with(MASTER) && matches!(self.witness(text, false), Witness::Row)
+            !text.starts_with(QUOTED_MASTER) && matches!(self.witness(text, false), Witness::Row)
         })
     }
 }
 
-/// The account code whose rows come twice, as it stands in the file.
-const MASTER: &[u8] = b"\"Master\"";
+/// The account code whose rows come twice.
+const MASTER: &[u8] = b"Master";
+/// The same as it stands in the file.
+const QUOTED_MASTER: &[u8] = b"\"Master\"";
 
 impl Sense {
     /// The one place where rows are made: everything that it takes is put together here.
     #[inline(never)]
-    fn deliver(&mut self, fields: &Fields<'_>, sink: &mut impl FnMut(Row<'_>)) {
-        match asterisk_csv::read(fields, &mut self.dates) {
-            Ok(written) => {
-                let row = self.understand(fields.record(), written);
-                sink(row);
-            }
+    fn deliver(&mut self, fields: &Fields<'_>, sink: &mut impl Sink) {
+        if let Ok(written) = asterisk_csv::read::<&[u8]>(fields, &mut self.dates)
+            && written.account != MASTER
+        {
+            sink.plain(self.understand(written));
+        } else {
+            self.deliver_any(fields, sink);
+        }
+    }
+
+    /// The same for rows that are written in an unusual way, or may come twice, or are none.
+    #[inline(never)]
+    fn deliver_any(&mut self, fields: &Fields<'_>, sink: &mut impl Sink) {
+        match asterisk_csv::read::<Cow<'_, [u8]>>(fields, &mut self.dates) {
+            Ok(written) if *written.account == *MASTER && self.is_second(fields.record()) => sink.row(Row::Repeat),
+            Ok(written) => sink.row(Row::Leg(self.understand(written))),
             Err(why) => self.pass_over(fields.record(), why, sink),
         }
     }
 
     #[cold]
-    fn pass_over(&mut self, bytes: &[u8], why: MalformedReason, sink: &mut impl FnMut(Row<'_>)) {
+    fn pass_over(&mut self, bytes: &[u8], why: MalformedReason, sink: &mut impl Sink) {
         (self.memory.twice, self.supposed.twice) = (None, false);
-        sink(Row::Malformed { bytes, why });
+        sink.row(Row::Malformed { bytes, why });
     }
 
     #[inline(always)]
-    fn understand<'a>(&mut self, bytes: &[u8], written: Written<'a>) -> Row<'a> {
-        if *written.account == *b"Master" {
-            if self.is_second(bytes) {
-                return Row::Repeat;
-            }
-        } else {
+    fn understand<'a, T: AsRef<[u8]>>(&mut self, written: Written<'a, T>) -> Leg<'a, T> {
+        if written.account.as_ref() != MASTER {
             (self.memory.twice, self.supposed.twice) = (None, false);
         }
         // Where the row's own channel has no id, that of the call's first channel is the next best.
@@ -324,7 +334,7 @@ impl Sense {
             self.check.note(start, times.start, created);
         }
         (self.memory.last_end, self.supposed.last_end) = (Some(times.end), false);
-        Row::Leg(Leg {
+        Leg {
             uniqueid: written.uniqueid,
             linkedid: written.linkedid,
             sequence: written.sequence,
@@ -338,7 +348,7 @@ impl Sense {
             answer: times.answer,
             end: times.end,
             disposition: written.disposition,
-        })
+        }
     }
 
     /// Whether a row of the account code `Master` is the second writing of the row before.

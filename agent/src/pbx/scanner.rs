@@ -26,7 +26,13 @@ impl Columns {
 
     /// The columns of the record that was scanned: of these bytes, from their first one on.
     pub fn of<'a>(&'a self, record: &'a [u8]) -> Fields<'a> {
-        Fields { record, origin: 0, ends: &self.ends[..self.count], quotes_within: self.quotes_within }
+        Fields {
+            buffer: record,
+            start: 0,
+            end: record.len(),
+            ends: &self.ends[..self.count],
+            quotes_within: self.quotes_within,
+        }
     }
 
     fn push(&mut self, end: usize) {
@@ -41,10 +47,12 @@ impl Columns {
 /// A record with its columns.
 #[derive(Clone, Copy)]
 pub struct Fields<'a> {
-    record: &'a [u8],
-    /// Where the record begins, counted as `ends` are.
-    origin: u32,
-    /// Where its columns end; the last one does where the record does.
+    /// What holds the record.
+    buffer: &'a [u8],
+    /// Where it begins and ends.
+    start: usize,
+    end: usize,
+    /// Where its columns end, counted from the buffer's start; the last one ends where the record does.
     ends: &'a [u32],
     /// Bit i is set where column i holds quotes other than the two around it.
     quotes_within: u32,
@@ -54,25 +62,32 @@ impl<'a> Fields<'a> {
     /// The record from `start` to `line_feed`, whose columns end at those places in the buffer.
     #[inline(always)]
     pub(super) fn new(buffer: &'a [u8], start: usize, line_feed: usize, ends: &'a [u32]) -> Self {
-        let record = &buffer[start..line_feed];
-        let record = record.strip_suffix(b"\r").unwrap_or(record);
-        Self { record, origin: start as u32, ends, quotes_within: 0 }
+        let end = line_feed - usize::from(line_feed > start && buffer[line_feed - 1] == b'\r');
+        Self { buffer, start, end, ends, quotes_within: 0 }
     }
 
-    /// Takes down that a quote at this place of the buffer neither opens nor closes its column.
+    /// Takes down that quotes at these places of the buffer, in order, neither open nor close their columns.
     #[inline(always)]
-    pub(super) fn note_odd_quote(&mut self, place: u32) {
-        // Nearly always it belongs to the caller's name, which is the fifth column.
-        let column = match self.ends {
-            [_, _, _, before, end, ..] if *before < place && place < *end => 4,
-            ends => ends.partition_point(|&end| end < place),
-        };
-        self.quotes_within |= 1_u32.checked_shl(column as u32).unwrap_or(0);
+    pub(super) fn note_odd_quotes(&mut self, places: &[u32]) {
+        let (Some(first), Some(last)) = (places.first(), places.last()) else { return };
+        // Nearly always they belong to the caller's name, which is the fifth column.
+        match self.ends {
+            [_, _, _, before, end, ..] if before < first && last < end => self.quotes_within = 1 << 4,
+            _ => self.note_odd_quotes_anywhere(places),
+        }
+    }
+
+    #[cold]
+    fn note_odd_quotes_anywhere(&mut self, places: &[u32]) {
+        for place in places {
+            let column = self.ends.partition_point(|end| end < place);
+            self.quotes_within |= 1_u32.checked_shl(column as u32).unwrap_or(0);
+        }
     }
 
     /// The record's bytes without its line end.
     pub fn record(&self) -> &'a [u8] {
-        self.record
+        &self.buffer[self.start..self.end]
     }
 
     /// How many columns the record has; more than [`MAX_COLUMNS`] where it has too many.
@@ -87,11 +102,24 @@ impl<'a> Fields<'a> {
     /// Where `column` is not below [`Fields::count`].
     #[inline(always)]
     pub fn raw(&self, column: usize) -> &'a [u8] {
-        let start = if column == 0 { 0 } else { self.ends[column - 1] - self.origin + 1 } as usize;
-        if column + 1 == self.ends.len() {
-            return &self.record[start..];
-        }
-        &self.record[start..(self.ends[column] - self.origin) as usize]
+        let (start, end) = self.ends_of(column);
+        &self.buffer[start..end]
+    }
+
+    #[inline(always)]
+    fn ends_of(&self, column: usize) -> (usize, usize) {
+        let start = if column == 0 { self.start } else { self.ends[column - 1] as usize + 1 };
+        let end = if column + 1 == self.ends.len() { self.end } else { self.ends[column] as usize };
+        (start, end)
+    }
+
+    /// The number in a column of one to eight digits and nothing else; none where it is written in another way.
+    #[inline(always)]
+    pub fn short_number(&self, column: usize) -> Option<u32> {
+        let (start, end) = self.ends_of(column);
+        let digits = (end - start) as u32;
+        let last = self.buffer.get(..end)?.last_chunk::<8>()?;
+        (1..=8).contains(&digits).then(|| eight_digits(u64::from_le_bytes(*last), 64 - 8 * digits))?
     }
 
     /// Whether a column's text stands in the record as it is: between two quotes or without any, and no quote in it.
@@ -99,6 +127,24 @@ impl<'a> Fields<'a> {
     pub fn is_plain(&self, column: usize) -> bool {
         self.quotes_within & (1 << column) == 0
     }
+}
+
+/// The number that eight bytes, the first of them the lowest of the word, are the digits of; the lowest `blank` bits count as
+/// zeros.
+#[inline(always)]
+pub(crate) fn eight_digits(text: u64, blank: u32) -> Option<u32> {
+    const ZEROS: u64 = 0x3030_3030_3030_3030;
+    // Makes the highest bit of a byte appear where there is more than a nine.
+    const TOO_MUCH: u64 = 0x7676_7676_7676_7676;
+    let digits = (text ^ ZEROS) >> blank << blank;
+    if (digits.wrapping_add(TOO_MUCH) | digits) & 0x8080_8080_8080_8080 != 0 {
+        return None;
+    }
+    // Pairs in every other byte, then all four of them weighed at once.
+    let pairs = (digits * 10).wrapping_add(digits >> 8);
+    let left = (pairs & 0x0000_00ff_0000_00ff).wrapping_mul(100 + (1_000_000 << 32));
+    let right = (pairs >> 16 & 0x0000_00ff_0000_00ff).wrapping_mul(1 + (10_000 << 32));
+    Some((left.wrapping_add(right) >> 32) as u32)
 }
 
 /// What was found at the start of a buffer.
@@ -238,6 +284,20 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_short_number_is_its_digits(before in "[0-9,]{0,9}", text in "[0-9/:a ]{0,2}[0-9]{0,8}") {
+            let record = [before.as_bytes(), text.as_bytes()].concat();
+            let ends: Vec<u32> = (0..record.len()).filter(|&at| at < before.len() && record[at] == b',')
+                .chain([record.len()]).map(|end| end as u32).collect();
+            let fields = Fields { buffer: &record, start: 0, end: record.len(), ends: &ends, quotes_within: 0 };
+            let column = std::str::from_utf8(fields.raw(ends.len() - 1)).unwrap();
+            let found = fields.short_number(ends.len() - 1);
+            let is_short = (1..=8).contains(&column.len()) && column.bytes().all(|byte| byte.is_ascii_digit());
+            // At the buffer's start there are no eight bytes to be looked at.
+            prop_assert!(!is_short || found.is_some() || record.len() < 8);
+            prop_assert_eq!(found.or(column.parse().ok().filter(|_| is_short)), column.parse().ok().filter(|_| is_short));
+        }
+
         #[test]
         fn agrees_with_the_plain_rule(text in proptest::collection::vec(
             prop_oneof![6 => Just(b'x'), 2 => Just(b'"'), 1 => Just(b','), 1 => Just(b'\n'), 1 => Just(b'\r')], 0..400)) {

@@ -9,7 +9,7 @@
 use std::{fs::File, io, os::unix::fs::FileExt};
 
 use super::{
-    leg::Row,
+    leg::Sink,
     position::Position,
     reader::{Memory, RowReader, Taken},
     scanner::MAX_RECORD,
@@ -107,7 +107,7 @@ impl<'a> StretchReader<'a> {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn read(&mut self, from: Place, until: u64, mut sink: impl FnMut(Row<'_>)) -> io::Result<Stretch> {
+    pub fn read(&mut self, from: Place, until: u64, sink: &mut impl Sink) -> io::Result<Stretch> {
         match from.memory {
             Some(memory) => self.reader.remember(memory),
             None => self.reader.suppose(),
@@ -125,7 +125,7 @@ impl<'a> StretchReader<'a> {
                 ended = offset + filled as u64 >= self.length;
             }
             let here = usize::try_from(until - offset).unwrap_or(filled).min(filled);
-            let Taken { bytes, .. } = self.reader.read_until(&self.buffer[..filled], here, ended, u64::MAX, &mut sink);
+            let Taken { bytes, .. } = self.reader.read_until(&self.buffer[..filled], here, ended, u64::MAX, sink);
             self.buffer.copy_within(bytes..filled, 0);
             filled -= bytes;
             offset += bytes as u64;

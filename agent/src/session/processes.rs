@@ -190,7 +190,10 @@ mod tests {
         runaway.args(["-c", "run() { echo >> ran; (run &) ; }; run"]).current_dir(room.join("scratch"));
         // SAFETY: between fork and exec only system calls are made.
         unsafe {
-            std::os::unix::process::CommandExt::pre_exec(&mut runaway, move || prepared.enter());
+            std::os::unix::process::CommandExt::pre_exec(&mut runaway, move || {
+                rustix::process::setsid()?;
+                prepared.enter()
+            });
         }
         assert!(runaway.status().unwrap().success());
         let length = || fs::metadata(room.join("scratch/ran")).map_or(0, |file| file.len());

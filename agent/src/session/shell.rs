@@ -19,7 +19,7 @@ use super::{
     queue::{Lane, Queue},
     terminal::{self, Master},
 };
-use crate::support::cast::Code;
+use crate::{confine::layout::SCOPED_SIGNALS, support::cast::Code};
 
 /// How much is read from a program at a time.
 const PIECE: usize = 16 << 10;
@@ -102,7 +102,9 @@ fn start(served: &Served, command: Option<&[u8]>) -> std::io::Result<(Running, (
     let mut read = |task: tokio::task::JoinHandle<()>| readers.push(AbortOnDropHandle::new(task));
     let (child, ends) = match &served.terminal {
         Some(Terminal { modes, .. }) => {
-            let (master, theirs) = terminal::open(*served.size.borrow(), modes)?;
+            let version = settings.programs.as_ref().and_then(|profile| profile.landlock);
+            let signals = version.is_none_or(|version| version >= SCOPED_SIGNALS);
+            let (master, theirs) = terminal::open(*served.size.borrow(), modes, signals)?;
             let master = Arc::new(master);
             let child = program.start_at(theirs)?;
             read(tokio::spawn(read_terminal(Arc::clone(&master), output.clone())));

@@ -20,17 +20,18 @@ pub(super) struct Master {
     descriptor: AsyncFd<OwnedFd>,
 }
 
-/// Opens a new pseudo-terminal: the end for the engineer, and the end for the program.
+/// Opens a new pseudo-terminal: the end for the engineer, and the end for the program. Without `stops` no sign stops a
+/// program, which a shell could not have go on where it may send no signals.
 ///
 /// # Errors
 /// When the machine has none left, or this process may not open one.
-pub(super) fn open(size: Size, modes: &[(Pty, u32)]) -> io::Result<(Master, OwnedFd)> {
+pub(super) fn open(size: Size, modes: &[(Pty, u32)], stops: bool) -> io::Result<(Master, OwnedFd)> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let master = openpt(flags)?;
     grantpt(&master)?;
     unlockpt(&master)?;
     let program = ioctl_tiocgptpeer(&master, flags)?;
-    apply(&program, modes)?;
+    apply(&program, modes, stops)?;
     tcsetwinsize(&master, winsize(size))?;
     rustix::io::ioctl_fionbio(&master, true)?;
     // SAFETY: the descriptor is open, owned by what is registered, and never replaced.
@@ -39,7 +40,7 @@ pub(super) fn open(size: Size, modes: &[(Pty, u32)]) -> io::Result<(Master, Owne
 }
 
 /// Takes over the signs that the engineer's own terminal has for erasing, interrupting and so on.
-fn apply(terminal: &OwnedFd, modes: &[(Pty, u32)]) -> io::Result<()> {
+fn apply(terminal: &OwnedFd, modes: &[(Pty, u32)], stops: bool) -> io::Result<()> {
     let mut attributes = tcgetattr(terminal)?;
     for (mode, value) in modes {
         let index = match mode {
@@ -60,6 +61,10 @@ fn apply(terminal: &OwnedFd, modes: &[(Pty, u32)]) -> io::Result<()> {
         };
         // 255 means that there is none.
         attributes.special_codes[index] = u8::try_from(*value).ok().filter(|code| *code != u8::MAX).unwrap_or(0);
+    }
+    if !stops {
+        // Zero: there is none.
+        attributes.special_codes[SpecialCodeIndex::VSUSP] = 0;
     }
     Ok(tcsetattr(terminal, OptionalActions::Now, &attributes)?)
 }

@@ -2,15 +2,17 @@
 
 use std::collections::VecDeque;
 
-use rustc_hash::FxHashMap;
-
 use super::{
     packer::{Closed, Packer},
     pending::{Quarantine, RowCounts},
+    places::Places,
 };
 use crate::{
-    call::{Call, CallKey, CallRules, Ids, Names, key::present},
-    pbx::{Leg, MalformedReason, Row},
+    call::{Call, CallKey, CallRules, Ids, Names, Parties, Slip, key::present},
+    pbx::{
+        Leg, MalformedReason, Row,
+        leg::{PlainLeg, Sink},
+    },
 };
 
 /// A row with a time so far ahead of now, in seconds, must not make all others look old.
@@ -19,12 +21,18 @@ const AHEAD: i64 = 86_400;
 /// The calls of one stretch of an old file.
 #[derive(Default)]
 pub struct Gathered {
-    /// Where each call stands.
-    places: FxHashMap<CallKey, u32>,
-    pub(super) keys: Vec<CallKey>,
-    pub(super) calls: Vec<Call>,
+    places: Places,
+    keys: Vec<CallKey>,
+    /// What the first row of each call says. Most calls have one row, and are never more than that.
+    slips: Vec<Slip>,
+    /// Where the rest of it stands.
+    standings: Vec<Standing>,
+    /// Calls of several rows.
+    calls: Vec<Call>,
+    /// How many were given away.
+    gone: usize,
     /// Calls without an id: no other leg can ever belong to them.
-    pub(super) lone: Vec<Call>,
+    lone: Vec<Slip>,
     /// The first and the last of the seconds that the keys begin with. Only calls between them can be here.
     seconds: Option<(u32, u32)>,
     /// Names that may be new to the store.
@@ -35,10 +43,22 @@ pub struct Gathered {
     pub(super) newest_end: Option<i64>,
 }
 
+/// Where a call of a stretch stands.
+#[derive(Clone, Copy)]
+enum Standing {
+    /// Its slip is all of it.
+    Slip,
+    /// At this place among the calls.
+    Call(u32),
+    /// It was given away.
+    Gone,
+}
+
 /// Puts rows together to calls.
 pub struct Gatherer<'a> {
     rules: &'a CallRules,
     names: Names,
+    parties: Parties,
     /// Ends after this are not believed.
     latest_end: i64,
     /// Rows that ended then or later count by another source's word.
@@ -49,7 +69,7 @@ impl<'a> Gatherer<'a> {
     /// By these rules, at that moment.
     pub fn new(rules: &'a CallRules, now: u64) -> Self {
         let latest_end = i64::try_from(now).unwrap_or(i64::MAX).saturating_add(AHEAD);
-        Self { rules, names: Names::default(), latest_end, before: i64::MAX }
+        Self { rules, names: Names::default(), parties: Parties::default(), latest_end, before: i64::MAX }
     }
 
     /// Leaves rows that ended at that moment or later to others.
@@ -58,8 +78,12 @@ impl<'a> Gatherer<'a> {
         Self { before, ..self }
     }
 
+    /// Takes in the rows of one stretch.
+    pub fn gather<'g>(&'g mut self, into: &'g mut Gathered) -> Gathering<'g, 'a> {
+        Gathering { gatherer: self, into }
+    }
+
     /// Takes in a row.
-    #[inline(always)]
     pub fn row(&mut self, row: Row<'_>, into: &mut Gathered) {
         match row {
             Row::Leg(leg) => self.leg(&leg, into),
@@ -79,7 +103,7 @@ impl<'a> Gatherer<'a> {
     }
 
     #[inline(always)]
-    fn leg(&mut self, leg: &Leg<'_>, into: &mut Gathered) {
+    fn leg<T: AsRef<[u8]>>(&mut self, leg: &Leg<'_, T>, into: &mut Gathered) {
         if leg.end >= self.before {
             into.counts.told += 1;
             return;
@@ -90,10 +114,12 @@ impl<'a> Gatherer<'a> {
             into.newest_end = into.newest_end.max(Some(leg.end));
         }
         let ids = Ids::of(leg);
-        let call = Call::of_ids(leg, ids, self.rules, &mut self.names);
+        let (rules, parties) = (self.rules, &mut self.parties);
+        let party = |channel: &[u8], names: &mut Names| parties.of(channel, rules, names);
+        let slip = Slip::of(leg, ids, rules, &mut self.names, party);
         match ids.call {
-            Some(key) => into.add(key, call),
-            None => into.lone.push(call),
+            Some(key) => into.add(key, slip),
+            None => into.lone.push(slip),
         }
     }
 
@@ -105,29 +131,60 @@ impl<'a> Gatherer<'a> {
     }
 }
 
+/// Takes the rows of one stretch in.
+pub struct Gathering<'g, 'a> {
+    gatherer: &'g mut Gatherer<'a>,
+    into: &'g mut Gathered,
+}
+
+impl Sink for Gathering<'_, '_> {
+    #[inline(always)]
+    fn row(&mut self, row: Row<'_>) {
+        self.gatherer.row(row, self.into);
+    }
+
+    #[inline(always)]
+    fn plain(&mut self, leg: PlainLeg<'_>) {
+        self.gatherer.leg(&leg, self.into);
+    }
+}
+
 impl Gathered {
     #[inline(always)]
-    fn add(&mut self, key: CallKey, call: Call) {
-        let next = self.calls.len() as u32;
-        let place = *self.places.entry(key).or_insert(next);
-        if place != next {
-            self.counts.duplicates += self.calls[place as usize].merge(&call);
-            return;
+    fn add(&mut self, key: CallKey, slip: Slip) {
+        match self.places.find_or_push(key, &mut self.keys) {
+            Ok(place) => self.merge(place, &slip.call()),
+            Err(()) => {
+                self.slips.push(slip);
+                self.standings.push(Standing::Slip);
+                let second = key.second();
+                let (first, last) = self.seconds.unwrap_or((second, second));
+                self.seconds = Some((first.min(second), last.max(second)));
+            }
         }
-        self.keys.push(key);
-        self.calls.push(call);
-        let second = key.second();
-        self.seconds =
-            Some(self.seconds.map_or((second, second), |(first, last)| (first.min(second), last.max(second))));
+    }
+
+    /// Puts the call that stands there together with another part of it.
+    fn merge(&mut self, place: usize, part: &Call) {
+        let call = match self.standings[place] {
+            Standing::Call(number) => number as usize,
+            // It was not given away before its stretch was whole.
+            Standing::Slip | Standing::Gone => {
+                self.standings[place] = Standing::Call(self.calls.len() as u32);
+                self.calls.push(self.slips[place].call());
+                self.calls.len() - 1
+            }
+        };
+        self.counts.duplicates += self.calls[call].merge(part);
     }
 
     /// How many calls there are.
     pub(super) fn calls(&self) -> usize {
-        self.calls.len() + self.lone.len()
+        self.keys.len() - self.gone + self.lone.len()
     }
 
     /// The last of the seconds that the keys begin with.
-    pub(super) fn last_second(&self) -> Option<u32> {
+    fn last_second(&self) -> Option<u32> {
         self.seconds.map(|(_, last)| last)
     }
 
@@ -136,27 +193,49 @@ impl Gathered {
     }
 
     /// Gives a call away.
-    pub(super) fn take(&mut self, key: &CallKey) -> Option<Call> {
-        let place = self.places.remove(key)? as usize;
-        self.keys.swap_remove(place);
-        let call = self.calls.swap_remove(place);
-        if let Some(moved) = self.keys.get(place) {
-            self.places.insert(*moved, place as u32);
-        }
+    fn take(&mut self, key: &CallKey) -> Option<Call> {
+        let place = self.places.find(key, &self.keys)?;
+        self.take_at(place)
+    }
+
+    fn take_at(&mut self, place: usize) -> Option<Call> {
+        let call = match self.standings[place] {
+            Standing::Slip => self.slips[place].call(),
+            Standing::Call(number) => self.calls[number as usize].clone(),
+            Standing::Gone => return None,
+        };
+        self.standings[place] = Standing::Gone;
+        self.gone += 1;
         Some(call)
+    }
+
+    /// Gives those calls away whose keys are so.
+    pub(super) fn take_those(&mut self, are_so: impl Fn(&CallKey) -> bool) -> Vec<(CallKey, Call)> {
+        let those: Vec<_> = (0..self.keys.len()).filter(|&place| are_so(&self.keys[place])).collect();
+        those.into_iter().filter_map(|place| Some((self.keys[place], self.take_at(place)?))).collect()
+    }
+
+    /// Gives all calls away: those with keys, and those without.
+    pub(super) fn take_all(mut self) -> (Vec<(CallKey, Call)>, Vec<Call>) {
+        (self.take_those(|_| true), self.lone.iter().map(Slip::call).collect())
     }
 
     /// Puts the calls together with those of the stretches before, as far as they are the same. Says how many calls were
     /// taken from there.
     pub(super) fn absorb(&mut self, before: &mut VecDeque<Self>) -> usize {
         // Most calls began later than any of those before: they need not be looked for.
-        let last = before.iter().filter_map(Self::last_second).max();
+        let Some(last) = before.iter().filter_map(Self::last_second).max() else { return 0 };
         let mut taken = 0;
-        for (key, call) in self.keys.iter().zip(&mut self.calls).filter(|(key, _)| Some(key.second()) <= last) {
-            let holders = before.iter_mut().rev().filter(|stretch| stretch.may_hold(key));
-            for earlier in holders.filter_map(|stretch| stretch.take(key)) {
-                self.counts.duplicates += call.merge(&earlier);
-                taken += 1;
+        for place in 0..self.keys.len() {
+            let key = self.keys[place];
+            if key.second() > last {
+                continue;
+            }
+            for stretch in before.iter_mut().rev().filter(|stretch| stretch.may_hold(&key)) {
+                if let Some(earlier) = stretch.take(&key) {
+                    self.merge(place, &earlier);
+                    taken += 1;
+                }
             }
         }
         taken
@@ -164,9 +243,14 @@ impl Gathered {
 
     /// What all calls amount to that are still here. They get no more legs; their memory is used again.
     pub fn close(&mut self, packer: &mut Packer) -> Closed {
-        for call in self.calls.iter().chain(&self.lone) {
-            packer.add(&call.share());
+        for (slip, standing) in self.slips.iter().zip(&self.standings) {
+            match *standing {
+                Standing::Slip => packer.add(&slip.share()),
+                Standing::Call(number) => packer.add(&self.calls[number as usize].share()),
+                Standing::Gone => {}
+            }
         }
+        self.lone.iter().for_each(|slip| packer.add(&slip.share()));
         self.clear();
         packer.finish()
     }
@@ -175,7 +259,10 @@ impl Gathered {
     pub fn clear(&mut self) {
         self.places.clear();
         self.keys.clear();
+        self.slips.clear();
+        self.standings.clear();
         self.calls.clear();
+        self.gone = 0;
         self.lone.clear();
         self.seconds = None;
         self.names = Names::default();

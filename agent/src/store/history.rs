@@ -94,14 +94,7 @@ impl History {
         }
         let mut oldest = self.kept.pop_front()?;
         self.calls = later;
-        for place in (0..oldest.keys.len()).rev() {
-            let key = oldest.keys[place];
-            if self.stored.has(&key)
-                && let Some(call) = oldest.take(&key)
-            {
-                self.known.push((key, call));
-            }
-        }
+        self.known.extend(oldest.take_those(|key| self.stored.has(key)));
         Some(oldest)
     }
 
@@ -109,8 +102,9 @@ impl History {
     pub(super) fn drain(&mut self) -> (Vec<(CallKey, Call)>, Vec<Call>) {
         let (mut calls, mut lone) = (std::mem::take(&mut self.known), Vec::new());
         for stretch in self.kept.drain(..) {
-            calls.extend(stretch.keys.into_iter().zip(stretch.calls));
-            lone.extend(stretch.lone);
+            let (with_keys, without) = stretch.take_all();
+            calls.extend(with_keys);
+            lone.extend(without);
         }
         self.calls = 0;
         (calls, lone)

@@ -1,6 +1,6 @@
 //! What is tried: with a real shell, and with the calls that lie below one.
 
-use demarc::confine::prove::{Attempt, Reach};
+use demarc::confine::prove::{Attempt, Reach, Way};
 
 use super::{Possible, Prison};
 
@@ -16,7 +16,7 @@ impl Prison {
         let (recording, voice) =
             (self.text("monitor/recording.wav"), self.text("voicemail/default/1001/INBOX/msg0000.wav"));
         let (victim, port) = (self.victim.id(), self.listener.local_addr().unwrap().port());
-        let (scratch, elsewhere) = (self.text("scratch"), self.text("elsewhere"));
+        let (scratch, elsewhere, other) = (self.text("scratch"), self.text("elsewhere"), self.text("log/other"));
         let for_all = [
             format!("cat {recording}"),
             format!("cat < {voice}"),
@@ -53,6 +53,9 @@ impl Prison {
             format!("chmod 644 {recording}"),
             format!("touch {recording}"),
             format!("kill -CONT {victim}"),
+            // A file that he may read, and his user may write: none of this opens it for writing.
+            format!("perl -e 'truncate(\"{other}\", 2) or die $!'"),
+            format!("perl -MFcntl -e 'sysopen(F, \"{other}\", O_RDONLY | O_TRUNC) or die $!'"),
             format!("renice -n 12 {victim}"),
             format!("bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port}'"),
             format!("bash -c 'echo x > /dev/udp/127.0.0.1/{port}'"),
@@ -106,6 +109,10 @@ impl Prison {
             Reach::OfTheWorker("mem".into()),
             Reach::SignalTheWorker,
             Reach::Signal(victim),
+            Reach::CutOff(recording.clone()),
+            Reach::CutOff(self.at("log/other")),
+            Reach::OpenCutOff(self.at("log/other")),
+            Reach::OpenCutOff(self.at("elsewhere/note")),
             Reach::Limit(victim),
             Reach::Priority(victim),
             Reach::Mode(recording.clone()),
@@ -120,6 +127,7 @@ impl Prison {
             Reach::Datagram(self.at("datagrams")),
         ];
         let mut all: Vec<_> = for_all.into_iter().map(|reach| (Attempt::Reach(reach), Possible::ForAll)).collect();
+        all.extend(Way::ANSWERED.map(|way| (Attempt::Reach(Reach::SignalBy(way, victim)), Possible::ForAll)));
         all.extend([
             (Attempt::Reach(Reach::BindMount(self.at("monitor"), self.at("mount"))), Possible::ForRoot),
             (Attempt::Reach(Reach::Mode("/bin/sh".into())), Possible::ForRoot),
@@ -167,7 +175,6 @@ impl Prison {
             format!("cd {scratch} && mkdir -p a/b && echo x > a/b/c && mv a/b/c a/c && rm -r a"),
             format!("cd {scratch} && sort <<E > sorted\nb\na\nE\n"),
             "echo x > /dev/null; head -c 4 /dev/urandom > /dev/null; head -c 4 /dev/zero > /dev/null".to_owned(),
-            "sleep 60 & kill $!".to_owned(),
             "nice -n 5 true".to_owned(),
             "ulimit -n 100 && true".to_owned(),
         ]

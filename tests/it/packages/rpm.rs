@@ -1,6 +1,6 @@
 //! The .rpm through its life, by rpm itself: its scripts run in the root of a machine.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command, time::Duration};
 
 use demarc_tests::{
     appliance::Appliance,
@@ -88,4 +88,46 @@ fn el7_gets_the_unit_that_its_systemd_understands() {
     assert!(unit.contains("InaccessibleDirectories=") && !unit.contains("\nTemporaryFileSystem="), "{unit}");
     rpm.run(&["-e", "demarc"]).ok();
     assert!(!rpm.0.path("/usr/bin/demarc").exists());
+}
+
+#[test]
+fn signed_packages_are_known_by_their_vendors_key_alone() {
+    assert!(machine::is_root(), "packages are looked over in a root of their own, which takes root");
+    let room = tempfile::Builder::new().prefix("demarc-signed-").tempdir().unwrap();
+    let inside = |words: &[&str]| {
+        let mut command = Command::new(review::runner());
+        command.current_dir(room.path()).env("GNUPGHOME", "/work/keys").args(words);
+        process::run(&mut command, Duration::from_secs(120))
+    };
+    inside(&["mkdir", "-m", "700", "keys"]).ok();
+    for name in ["vendor", "other"] {
+        inside(&["gpg", "--batch", "--passphrase", "", "--quick-generate-key", name, "rsa3072", "sign", "never"]).ok();
+        inside(&["gpg", "--armor", "--output", &format!("{name}.asc"), "--export", name]).ok();
+        inside(&["rpmkeys", "--dbpath", &format!("/work/{name}"), "--import", &format!("{name}.asc")]).ok();
+    }
+    let signer = room.path().join("signer");
+    let runner = review::runner().display();
+    fs::write(&signer, format!("#!/bin/sh\nexec {runner} rpmsign --define '__gpg /usr/bin/gpg' \"$@\"\n")).unwrap();
+    fs::set_permissions(&signer, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut build = packed::build();
+    build.arg("--out").arg(room.path()).args(["--sign", "vendor", "rpm", "el7"]);
+    build.env("RPMSIGN", signer).env("GNUPGHOME", "/work/keys");
+    process::run(&mut build, Duration::from_secs(600)).ok();
+
+    let names: Vec<String> =
+        fs::read_dir(room.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let packages: Vec<&String> = names.iter().filter(|name| name.ends_with(".rpm")).collect();
+    assert_eq!(packages.len(), 3, "{names:?}");
+    let check = |owner: &str, package: &str| inside(&["rpmkeys", "--dbpath", &format!("/work/{owner}"), "-K", package]);
+    for package in packages {
+        assert_eq!(check("vendor", package).ok(), format!("{package}: digests signatures OK\n"));
+        let told = check("other", package).stdout + &check("other", package).stderr;
+        assert!(told.contains("SIGNATURES NOT OK"), "{told}");
+        // One byte of what is in it.
+        let file = room.path().join(package);
+        let mut bytes = fs::read(&file).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(&file, bytes).unwrap();
+        assert_ne!(check("vendor", package).code, Some(0), "{package} was changed");
+    }
 }

@@ -18,6 +18,11 @@ fn installed_started_and_purged_without_a_package_manager() {
     assert_eq!(machine.run(&["id", "-Gn", "demarc"]).ok(), "demarc\n");
     let script = |word: &str| machine.run(&["/etc/init.d/demarc", word]);
     assert_eq!(script("status").code, Some(3), "what is not set up is not started");
+    set_up(&machine, "confinment = \"strict\"");
+    let refused = script("start");
+    assert_ne!(refused.code, Some(0), "{refused:?}");
+    assert!(refused.stderr.contains("/etc/demarc/demarc.toml:2") && refused.stderr.contains("confinment"), "{refused:?}");
+    assert_eq!(script("status").code, Some(3));
     set_up(&machine, "");
     script("start").ok();
     assert!(script("status").ok().contains("demarc runs"));
@@ -33,6 +38,12 @@ fn installed_started_and_purged_without_a_package_manager() {
     let opens =
         machine.run(&["setpriv", "--reuid=demarc", "--regid=demarc", "--clear-groups", "head", "-c", "1", RECORDING]);
     assert_ne!(opens.code, Some(0));
+
+    // What runs is not ended for settings that cannot be used.
+    set_up(&machine, "confinment = \"strict\"");
+    assert_ne!(script("restart").code, Some(0));
+    assert!(script("status").ok().contains(&format!("process {pid}")));
+    set_up(&machine, "");
 
     // Once more, over what runs.
     installer("").ok();

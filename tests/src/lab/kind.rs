@@ -17,6 +17,8 @@ pub enum Kind {
     HuntGroup,
     /// From outside to an extension that asks another one (`*2`) and then hands the caller over.
     AttendedTransfer,
+    /// From outside to an extension that calls another one on a second line and joins the two (SIP REFER with `Replaces`).
+    JoinedTransfer,
     /// From outside to an extension that sends the caller on to another one (SIP REFER).
     BlindTransfer,
     /// From outside to an extension that nobody answers, and then to its voicemail.
@@ -79,13 +81,14 @@ pub(super) struct Plan {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Inbound,
         Self::QueueAnswered,
         Self::QueueAbandoned,
         Self::RingGroup,
         Self::HuntGroup,
         Self::AttendedTransfer,
+        Self::JoinedTransfer,
         Self::BlindTransfer,
         Self::Voicemail,
         Self::Menu,
@@ -102,13 +105,19 @@ impl Kind {
         Self::Latin1Directory,
     ];
 
-    /// What one such call is.
-    pub fn truth(self) -> Truth {
+    /// What one such call is. The second line of a telephone is a call of its own, before it is joined and after.
+    pub fn truths(self) -> Vec<Truth> {
+        let question = Truth { direction: "internal", outcome: "answered", rows: 1 };
+        let asked = (self == Self::JoinedTransfer).then_some(question);
+        std::iter::once(self.truth()).chain(asked).collect()
+    }
+
+    fn truth(self) -> Truth {
         let (direction, outcome, rows) = match self {
             Self::Inbound | Self::Latin1Name | Self::Latin1Directory | Self::Forwarded => ("inbound", "answered", 1),
             Self::QueueAnswered | Self::RingGroup | Self::HuntGroup => ("inbound", "answered", 3),
             Self::AttendedTransfer => ("inbound", "answered", 5),
-            Self::BlindTransfer => ("inbound", "answered", 2),
+            Self::BlindTransfer | Self::JoinedTransfer => ("inbound", "answered", 2),
             Self::Parked => ("inbound", "answered", 4),
             Self::QueueAbandoned => ("inbound", "abandoned", 1),
             Self::Voicemail => ("inbound", "voicemail", 2),
@@ -139,6 +148,7 @@ impl Kind {
             Self::Forwarded => (Caller::Outside, "442071230010", 2000),
             Self::Latin1Directory => (Caller::Outside, "442071230014", 2000),
             Self::AttendedTransfer => (Caller::Outside, "442071230011", 7000),
+            Self::JoinedTransfer => (Caller::Outside, "442071230017", 9000),
             Self::BlindTransfer => (Caller::Outside, "442071230012", 4000),
             Self::Parked => (Caller::Outside, "442071230013", 6000),
             Self::Outbound => (Caller::Extension, "9447700900101", 3000),

@@ -66,11 +66,12 @@ const SOUNDS: [&str; 13] = [
 ];
 
 impl Pbx {
-    /// Writes the configuration and starts the program, which takes a second to take calls.
+    /// Writes the configuration and starts the program, which takes a second to take calls at `sip`.
     pub(super) fn start(
         packages: &Packages,
         directory: &Path,
         network: &Network,
+        sip: SocketAddr,
         endpoints: &[Endpoint],
         database_socket: &Path,
         options: &Options,
@@ -84,7 +85,7 @@ impl Pbx {
         for name in EMPTY {
             fs::write(etc.join(format!("{name}.conf")), "").unwrap();
         }
-        let (sip, manager) = (network.udp(ADDRESS), network.tcp(ADDRESS));
+        let manager = network.tcp(ADDRESS);
         let modules = packages.library("chan_pjsip.so");
         let known = [
             ("directory", directory.display().to_string()),

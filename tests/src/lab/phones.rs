@@ -62,7 +62,7 @@ pub(super) struct Calls {
 }
 
 impl Phones {
-    pub(super) fn start(packages: &Packages, directory: &Path, network: &Network) -> Self {
+    pub(super) fn start(packages: &Packages, directory: &Path, network: &Network, pbx: SocketAddr) -> Self {
         let mut phones = Self {
             sipp: packages.tool("sipp"),
             directory: directory.to_owned(),
@@ -78,6 +78,8 @@ impl Phones {
         phones.add(&["1011"], network.udp(TELEPHONES), &Scenario::asks_and_hands_over("1002"));
         phones.add(&["1012"], network.udp(TELEPHONES), &Scenario::sends_on("1002"));
         phones.add(&["1013"], network.udp(TELEPHONES), &Scenario::sends_on("700"));
+        let at = network.udp(TELEPHONES);
+        phones.add(&["1014"], at, &Scenario::calls_and_joins("1014", at, pbx, "1002"));
         let first = Scenario::provider(&[REFUSED_BY_FIRST, REFUSED_BY_ALL]);
         phones.add(&["provider1"], network.udp(PROVIDER_1), &first);
         phones.add(&["provider2"], network.udp(PROVIDER_2), &Scenario::provider(&[REFUSED_BY_ALL]));

@@ -1,6 +1,6 @@
 //! What `sipp` does in a call, step by step, written out as the XML that it reads.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
 const SDP: &str = "v=0\no=lab 1 1 IN IP4 [local_ip]\ns=-\nc=IN IP4 [media_ip]\nt=0 0\nm=audio [media_port] RTP/AVP 0\n\
     a=rtpmap:0 PCMU/8000\n";
@@ -99,6 +99,50 @@ impl Scenario {
                 .pause(100);
         }
         scenario.pause(2000).request("BYE", "", "").line("<recv response=\"200\"/>")
+    }
+
+    /// A telephone, of that name and at that address, that answers, calls another extension on a second line, and joins the
+    /// two: a REFER that names the second call (`Replaces`, RFC 3891), as desk telephones transfer.
+    pub(super) fn calls_and_joins(name: &str, at: SocketAddr, pbx: SocketAddr, extension: &str) -> Self {
+        // What stands before the three strokes is another call to the PBX, and the same one to `sipp`.
+        let second = "second///[call_id]";
+        let head = |method: &str, sequence: u32, to: &str| {
+            format!(
+                "{method} sip:{extension}@{pbx} SIP/2.0\nVia: SIP/2.0/[transport] {at};branch=[branch]\n\
+                 From: <sip:{name}@{at}>;tag=[pid]s[call_number]\nTo: <sip:{extension}@{pbx}>{to}\n\
+                 Call-ID: {second}\nCSeq: {sequence} {method}\nContact: <sip:{name}@{at}>\nMax-Forwards: 70\n"
+            )
+        };
+        let invite = format!("{}Content-Type: application/sdp\nContent-Length: [len]\n\n{SDP}", head("INVITE", 1, ""));
+        let mut scenario = Self::answered("calls and joins").pause(700).send("retrans=\"500\"", &invite);
+        for response in [100, 180, 183] {
+            scenario = scenario.line(&format!("<recv response=\"{response}\" optional=\"true\"/>"));
+        }
+        let replaces = "second%2F%2F%2F[call_id]%3Bto-tag%3D[$theirs]%3Bfrom-tag%3D[pid]s[call_number]";
+        scenario
+            .line("<recv response=\"200\"><action>")
+            .line("<ereg regexp=\"tag=([^;]+)\" search_in=\"hdr\" header=\"To:\" check_it=\"true\" assign_to=\"whole,theirs\"/>")
+            .line("</action></recv>")
+            .line("<Reference variables=\"whole\"/>")
+            .send("", &format!("{}Content-Length: 0\n", head("ACK", 1, ";tag=[$theirs]")))
+            .pause(1500)
+            .request("REFER", &format!("Refer-To: <sip:{extension}@{pbx}?Replaces={replaces}>\n"), "")
+            .line("<recv response=\"202\"/>")
+            // Both calls of this telephone end now, in any order, and it is told how it goes meanwhile.
+            .line("<label id=\"told\"/>")
+            .line("<recv request=\"NOTIFY\" optional=\"true\" next=\"notified\"/>")
+            .line("<recv request=\"BYE\" next=\"first\"/>")
+            .line("<label id=\"notified\"/>")
+            .send("next=\"told\"", CONFIRMED)
+            .line("<label id=\"first\"/>")
+            .confirm()
+            .line("<label id=\"told again\"/>")
+            .line("<recv request=\"NOTIFY\" optional=\"true\" next=\"notified again\"/>")
+            .line("<recv request=\"BYE\" next=\"over\"/>")
+            .line("<label id=\"notified again\"/>")
+            .send("next=\"told again\"", CONFIRMED)
+            .line("<label id=\"over\"/>")
+            .confirm()
     }
 
     /// A caller with that name and number, who dials, stays for a while once the call was answered, and hangs up; whom

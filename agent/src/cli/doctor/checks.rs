@@ -7,6 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use demarc_proto::support::Scope;
 use jiff::{Timestamp, tz::TimeZone};
 use x509_parser::pem::Pem;
 
@@ -271,7 +272,12 @@ fn support(loaded: &Loaded, state: &StateDir, ground: &Ground) -> Vec<Check> {
     let (mut open, mut checks) = (Vec::new(), Vec::new());
     for scope in scopes {
         match layout::session(ground, settings, scope, &state.scratch()) {
-            Ok(_) => open.push(scope.to_string()),
+            Ok(profile) => {
+                open.push(scope.to_string());
+                // What the file rules leave to demarc's own word is worth a warning; what a filter refuses in their place is not.
+                let state = if scope == Scope::Shell { State::Good } else { State::Warning };
+                checks.extend(profile.gaps.iter().map(|gap| check("support", state, format!("Scope {scope}: {gap}"))));
+            }
             Err(why) => checks.push(check("support", State::Warning, format!("Support is held back: {why}."))),
         }
     }

@@ -141,6 +141,8 @@ impl Stage {
         if profile.subject != Subject::Keeper {
             refused("remove a recording", Attempt::Remove(spare.clone()));
         }
+        refused("cut a recording off by its name", Attempt::Reach(Reach::CutOff(self.recording.clone())));
+        refused("open a recording and have it cut off", Attempt::Reach(Reach::OpenCutOff(self.recording.clone())));
         refused("attach to another process", Attempt::Trace);
         refused("read the memory of another process", Attempt::ReadMemory);
         refused("mount a file system", Attempt::Mount);

@@ -20,6 +20,9 @@ use crate::{
 
 /// From this version on a process can be kept from signalling others.
 pub const SCOPED_SIGNALS: u32 = 6;
+/// What a shell does without before that.
+const NO_SIGNALS: &str = "This kernel cannot keep signals within a session (Landlock 6, Linux 6.12): nothing in the shell may \
+                          send one to another process, so that kill does not work there, and Ctrl-Z is off; Ctrl-C works.";
 /// Where Asterisk keeps its settings.
 const ASTERISK: &str = "/etc/asterisk";
 /// What lies there and opens more than settings: private keys, and the numbers by which voicemail is listened to.
@@ -72,20 +75,11 @@ pub(super) fn supervisors(ground: &Ground, settings: &Settings) -> Vec<Grant> {
 /// When this machine cannot confine the scope as it must be, in words.
 pub fn session(ground: &Ground, settings: &Settings, scope: Scope, scratch: &Path) -> Result<Profile, String> {
     let is_strict = matches!(scope, Scope::Shell | Scope::Files);
-    match ground.landlock {
-        None if is_strict => {
-            return Err(format!(
-                "the scope {scope} is refused on this kernel: Landlock is missing or does not work, so that a session could \
-                 open recordings"
-            ));
-        }
-        Some(version) if is_strict && version < SCOPED_SIGNALS => {
-            return Err(format!(
-                "the scope {scope} is refused on this kernel: it has Landlock {version}, and keeping a session from ending \
-                 other processes takes Landlock {SCOPED_SIGNALS} (Linux 6.12); diagnose and forward=PORT can be granted"
-            ));
-        }
-        _ => {}
+    if is_strict && ground.landlock.is_none() {
+        return Err(format!(
+            "the scope {scope} is refused on this kernel: Landlock is missing or does not work, so that a session could open \
+             recordings"
+        ));
     }
     let needs_system = matches!(scope, Scope::Shell | Scope::Diagnose);
     if needs_system && !ground.sessions {
@@ -119,8 +113,12 @@ pub fn session(ground: &Ground, settings: &Settings, scope: Scope, scratch: &Pat
         ));
     }
     let mut gaps = Vec::new();
-    if matches!(scope, Scope::Forward(_)) && ground.landlock.is_some_and(|version| version < 4) {
+    let older_than = |version| ground.landlock.is_some_and(|have| have < version);
+    if matches!(scope, Scope::Forward(_)) && older_than(4) {
         gaps.push("This kernel cannot limit a session to one port (Landlock 4, Linux 6.7).".to_owned());
+    }
+    if scope == Scope::Shell && older_than(SCOPED_SIGNALS) {
+        gaps.push(NO_SIGNALS.to_owned());
     }
     let mut profile = profile(Subject::Session, ground, settings, grants, gaps);
     profile.scope = Some(scope);

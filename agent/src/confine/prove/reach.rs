@@ -18,7 +18,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::check;
+use super::{Way, check};
 
 /// Something to reach.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,12 @@ pub enum Reach {
     SignalTheWorker,
     /// Signal a process.
     Signal(i32),
+    /// Signal a process in another way than by `kill`.
+    SignalBy(Way, i32),
+    /// Cut a file off by its name, to the length that it has.
+    CutOff(PathBuf),
+    /// Open a file for neither reading nor writing, and have it cut off by that.
+    OpenCutOff(PathBuf),
     /// Change a process's limits.
     Limit(i32),
     /// Change a process's priority.
@@ -89,6 +95,22 @@ impl Reach {
             // SAFETY: both take numbers. A process that is told to go on goes on.
             Self::SignalTheWorker => check(unsafe { libc::kill(libc::getppid(), libc::SIGCONT) }),
             Self::Signal(pid) => check(unsafe { libc::kill(*pid, libc::SIGCONT) }),
+            Self::SignalBy(way, pid) => way.signal(*pid),
+            Self::CutOff(path) => {
+                let length = i64::try_from(fs::metadata(path)?.len()).unwrap_or(0);
+                let path = text(path)?;
+                // SAFETY: the text ends in a zero byte and lives through the call.
+                check(unsafe { libc::truncate(path.as_ptr(), length) })
+            }
+            Self::OpenCutOff(path) => {
+                let path = text(path)?;
+                // SAFETY: as above; the descriptor is closed.
+                unsafe {
+                    let file = libc::open(path.as_ptr(), libc::O_ACCMODE | libc::O_TRUNC | libc::O_CLOEXEC);
+                    check(file)?;
+                    check(libc::close(file))
+                }
+            }
             Self::Limit(pid) => limit(*pid),
             Self::Priority(pid) => {
                 // SAFETY: takes numbers.

@@ -48,6 +48,11 @@ proptest! {
         let expected = by_scanner(&text);
         let found = by_index(&text, |index, text| index.fill(text, WINDOW));
         prop_assert_eq!(&found, &by_index(&text, |index, text| index.fill_with::<Everywhere>(text)));
+        #[cfg(target_arch = "x86_64")]
+        if Wide::is_here() {
+            // SAFETY: the processor has the instructions.
+            prop_assert_eq!(&found, &by_index(&text, |index, text| unsafe { index.fill_wide(text) }));
+        }
         // What the index leaves out is looked at for itself: it may end early, by a block or where columns are too many.
         prop_assert!(found.len() <= expected.len());
         for (found, expected) in found.iter().zip(&expected) {
@@ -71,6 +76,7 @@ fn whole_windows_of_plain_records_are_found() {
     let found = by_index(&text, |index, text| index.fill(text, WINDOW));
     assert!(found.len() >= WINDOW / line.len() - 4, "{}", found.len());
     assert!(found.iter().all(|record| record.2 == [true, true, false, true]));
-    // Nothing but separators.
+    // Nothing but separators, or odd quotes.
     assert_eq!(by_index(&[b','; WINDOW], |index, text| index.fill(text, WINDOW)).len(), 0);
+    assert_eq!(by_index(&[b'"'; WINDOW], |index, text| index.fill(text, WINDOW)).len(), 0);
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::*;
+use super::{super::leg::Row, *};
 
 const LINE: &str = "\"\",\"1\",\"2\",\"c\",\"\",\"A/b-00000001\",\"\",\"Dial\",\"\",\"2026-11-22 01:00:41\",,\"2026-11-22 01:00:42\",1,0,\"BUSY\",\"DOCUMENTATION\"\n";
 
@@ -24,7 +24,8 @@ fn a_file_larger_than_the_buffer_is_read_to_its_end() {
     let file = file_of(&bytes);
     let mut legs = 0;
     let mut reader = StretchReader::new(&file, bytes.len() as u64, Zone::utc());
-    let stretch = reader.read(start(), u64::MAX, |row| legs += usize::from(matches!(row, Row::Leg(_)))).unwrap();
+    let stretch =
+        reader.read(start(), u64::MAX, &mut |row: Row<'_>| legs += usize::from(matches!(row, Row::Leg(_)))).unwrap();
     assert_eq!((legs, stretch.to.offset, stretch.ended), (count + 1, bytes.len() as u64, true));
 }
 
@@ -37,9 +38,9 @@ fn a_stretch_ends_before_the_row_that_begins_the_next() {
     let middle = reader.foothold(10 * line + 7).unwrap();
     assert_eq!(middle, 11 * line);
     let mut rows = 0;
-    let first = reader.read(start(), middle, |_| rows += 1).unwrap();
+    let first = reader.read(start(), middle, &mut |_: Row<'_>| rows += 1).unwrap();
     assert_eq!((first.to.offset, rows, first.ended), (middle, 11, false));
-    let second = reader.read(Place::unknown(middle), u64::MAX, |_| rows += 1).unwrap();
+    let second = reader.read(Place::unknown(middle), u64::MAX, &mut |_: Row<'_>| rows += 1).unwrap();
     assert!(second.follows(&first.to) && second.ended);
     assert_eq!((second.to.offset, rows), (bytes.len() as u64, 50));
     assert!(!second.follows(&start()));
@@ -55,9 +56,9 @@ fn what_looks_like_a_row_inside_of_a_column_is_no_foothold() {
     // Where none is near, who read before has the say.
     assert_eq!(reader.foothold(inside.len() as u64 + 1).unwrap(), inside.len() as u64 + 1);
     let mut rows = 0;
-    let first = reader.read(start(), 60, |_| rows += 1).unwrap();
+    let first = reader.read(start(), 60, &mut |_: Row<'_>| rows += 1).unwrap();
     assert_eq!((first.to.offset, rows), (inside.len() as u64, 1));
-    assert!(!reader.read(Place::unknown(60), u64::MAX, |_| {}).unwrap().follows(&first.to));
+    assert!(!reader.read(Place::unknown(60), u64::MAX, &mut |_: Row<'_>| {}).unwrap().follows(&first.to));
 }
 
 #[test]
@@ -70,10 +71,10 @@ fn who_relied_on_the_rows_before_without_knowing_them_does_not_follow() {
         let file = file_of(&bytes);
         let zone = Zone::load(Some("America/New_York")).unwrap();
         let mut reader = StretchReader::new(&file, bytes.len() as u64, zone);
-        let first = reader.read(start(), 5, |_| {}).unwrap();
-        let guessed = reader.read(Place::unknown(line.len() as u64), u64::MAX, |_| {}).unwrap();
+        let first = reader.read(start(), 5, &mut |_: Row<'_>| {}).unwrap();
+        let guessed = reader.read(Place::unknown(line.len() as u64), u64::MAX, &mut |_: Row<'_>| {}).unwrap();
         assert_eq!(guessed.follows(&first.to), certain, "{line}");
-        let known = reader.read(first.to, u64::MAX, |_| {}).unwrap();
+        let known = reader.read(first.to, u64::MAX, &mut |_: Row<'_>| {}).unwrap();
         assert!(known.follows(&first.to));
         // Rows of the account Master stand at no foothold.
         let foothold = reader.foothold(0).unwrap();
@@ -87,6 +88,6 @@ fn a_file_that_was_cut_short_meanwhile_ends_where_it_ends() {
     let file = file_of(&bytes);
     let mut reader = StretchReader::new(&file, 2 * bytes.len() as u64, Zone::utc());
     let mut rows = 0;
-    let stretch = reader.read(start(), 2 * bytes.len() as u64, |_| rows += 1).unwrap();
+    let stretch = reader.read(start(), 2 * bytes.len() as u64, &mut |_: Row<'_>| rows += 1).unwrap();
     assert_eq!((rows, stretch.to.offset, stretch.ended), (10, bytes.len() as u64, true));
 }

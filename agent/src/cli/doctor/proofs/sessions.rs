@@ -10,7 +10,7 @@ use crate::{
     confine::{
         Subject,
         layout::{self, covers},
-        prove::{Attempt, Reach},
+        prove::{Attempt, Reach, Way},
     },
 };
 
@@ -79,6 +79,12 @@ pub(super) fn attempts(stage: &Stage, profile: &Profile, attempts: &mut Attempts
         refused("speak to the daemon", Attempt::Reach(Reach::Unix(state.control_socket())));
         stage.no_internet(attempts);
     }
+    let starts_programs = matches!(profile.scope, Some(Scope::Shell | Scope::Diagnose));
+    let scopes_signals = profile.landlock.is_some_and(|version| version >= layout::SCOPED_SIGNALS);
+    // An older Landlock does not, and then a filter does, for whoever need not end what it started.
+    if profile.subject == Subject::Shell || !starts_programs || scopes_signals {
+        signals(scopes_signals, attempts);
+    }
     if profile.subject == Subject::Shell {
         shell(stage, attempts);
     }
@@ -129,12 +135,11 @@ fn shell(stage: &Stage, attempts: &mut Attempts) {
         refused("have a shell leave its cgroup", Attempt::Shell(format!("echo $$ > '{}/cgroup.procs'", own.display())));
     }
     let second = PathBuf::from(format!("{scratch}/second"));
-    let doctor = i32::try_from(std::process::id()).unwrap_or(0);
+    let doctor = doctor();
     for (what, reach) in [
         ("give a recording a second name", Reach::HardLink(stage.recording.clone(), second)),
         ("signal its worker", Reach::SignalTheWorker),
         ("look into its worker's memory", Reach::OfTheWorker("mem".into())),
-        ("signal another process", Reach::Signal(doctor)),
         ("change another process's limits", Reach::Limit(doctor)),
         ("change another process's priority", Reach::Priority(doctor)),
         ("make memory that is shared by number", Reach::SharedMemory),
@@ -143,4 +148,21 @@ fn shell(stage: &Stage, attempts: &mut Attempts) {
         refused(what, Attempt::Reach(reach));
     }
     refused("make a terminal", Attempt::Read(PathBuf::from("/dev/ptmx")));
+}
+
+/// Every way to signal a process that is not of the session.
+fn signals(scopes_signals: bool, attempts: &mut Attempts) {
+    let doctor = doctor();
+    let mut refused = |what: &str, reach| attempts.push((what.to_owned(), Attempt::Reach(reach), Expected::Refused));
+    refused("signal another process", Reach::Signal(doctor));
+    for way in Way::ANSWERED {
+        refused("signal another process in another way", Reach::SignalBy(way, doctor));
+    }
+    if !scopes_signals {
+        refused("have a file signal another process", Reach::SignalBy(Way::Owner, doctor));
+    }
+}
+
+fn doctor() -> i32 {
+    i32::try_from(std::process::id()).unwrap_or(0)
 }
