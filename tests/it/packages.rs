@@ -20,7 +20,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Where the records of calls lie on these machines.
 pub(crate) const MASTER: &str = "/var/log/asterisk/cdr-csv/Master.csv";
-pub(crate) const RECORDING: &str = "/var/spool/asterisk/monitor/2026/11/26/out-0151234567-1001-20261126-101010-1764151810.1.wav";
+pub(crate) const RECORDING: &str =
+    "/var/spool/asterisk/monitor/2026/11/26/out-0151234567-1001-20261126-101010-1764151810.1.wav";
 const MESSAGE: &str = "/var/spool/asterisk/voicemail/default/1001/INBOX/msg0000.wav";
 
 /// A PBX as FreePBX leaves one: recordings that everybody may read.

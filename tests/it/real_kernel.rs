@@ -2,12 +2,7 @@
 //! attacked from inside, started anew, and booted without Landlock as other appliances are.
 
 use demarc_tests::{
-    appliance::Appliance,
-    desk::openssh_programs,
-    emulated::Emulated,
-    machine, packed,
-    process::Finished,
-    site::LIMIT,
+    appliance::Appliance, desk::openssh_programs, emulated::Emulated, machine, packed, process::Finished, site::LIMIT,
     wait,
 };
 use serde_json::Value;
@@ -76,7 +71,9 @@ fn wait_for_tunnel(machine: &mut Emulated) {
 fn allow(machine: &mut Emulated, scope: &str) -> String {
     let granted = machine.shell(&format!("demarc support allow --for 20m --scope {scope} --json")).json();
     let id = granted["grant"]["id"].as_str().unwrap().to_owned();
-    wait::until_true(LIMIT, "the hub to know of the grant", || machine.shell(&format!("{HUB} grants")).ok().contains(&id));
+    wait::until_true(LIMIT, "the hub to know of the grant", || {
+        machine.shell(&format!("{HUB} grants")).ok().contains(&id)
+    });
     id
 }
 
@@ -124,7 +121,9 @@ fn debian_12_confines_support_forgets_grants_at_reboot_and_refuses_without_landl
     assert!(status["support"]["cgroup"].is_string() && status["support"]["no_cgroup"].is_null(), "{status}");
     let told = doctor(&mut machine);
     let checks = told["checks"].to_string();
-    for words in ["Landlock 2 works", "is confined then: diagnose, shell, files, forward=443", "cannot keep signals within"] {
+    for words in
+        ["Landlock 2 works", "is confined then: diagnose, shell, files, forward=443", "cannot keep signals within"]
+    {
         assert!(checks.contains(words), "{words:?} is missing: {checks}");
     }
     let proofs = told["proofs"].as_array().unwrap();
@@ -219,12 +218,16 @@ fn without_landlock(machine: &mut Emulated) {
     assert!(machine.shell("demarc status").ok().contains("NO LANDLOCK"));
     for scope in ["shell", "files"] {
         let refused = machine.shell(&format!("demarc support allow --for 5m --scope {scope}")).fails_with(1);
-        assert!(refused.contains(&format!("the scope {scope} is refused on this kernel: Landlock is missing")), "{refused}");
+        assert!(
+            refused.contains(&format!("the scope {scope} is refused on this kernel: Landlock is missing")),
+            "{refused}"
+        );
     }
     // The unit is what keeps recordings shut then.
     let agent = agent(machine);
     let opens = |machine: &mut Emulated, path: &str| {
-        let inside = format!("nsenter -t {agent} -m setpriv --reuid=demarc --regid=demarc --clear-groups head -c 1 {path}");
+        let inside =
+            format!("nsenter -t {agent} -m setpriv --reuid=demarc --regid=demarc --clear-groups head -c 1 {path}");
         machine.shell(&inside).code == Some(0)
     };
     assert!(opens(machine, LOG) && opens(machine, MASTER));

@@ -48,8 +48,10 @@ impl Emulated {
     pub fn boot(&mut self, words: &[&str]) {
         let (disk, socket) = (self.directory.path().join("disk"), self.directory.path().join("door"));
         let _ = std::fs::remove_file(&socket);
-        let mut emulator =
-            Daemon::spawn(script().arg("boot").arg(disk).arg(&socket).args(words), &self.directory.path().join("console"));
+        let mut emulator = Daemon::spawn(
+            script().arg("boot").arg(disk).arg(&socket).args(words),
+            &self.directory.path().join("console"),
+        );
         // Long before the machine has anything to say.
         let line = wait::until(Duration::from_secs(30), "the emulator", || {
             assert!(emulator.is_up(), "the emulator ended: {}", emulator.log());
