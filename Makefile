@@ -55,8 +55,8 @@ man:
 	mkdir -p target/man
 	./target/debug/demarc man target/man
 	./target/debug/demarc-hub man target/man
-	cp deploy/man/demarc.toml.5 target/man/
+	cp deploy/man/*.5 target/man/
 
-# The reference of the settings and the example of a config file, from the types. Tests fail where they have drifted apart.
+# The references of both programs' settings and the examples of their files, from the types. Tests fail where they have drifted apart.
 docs:
-	UPDATE_EXPECT=1 cargo test --workspace --lib settings::reference
+	UPDATE_EXPECT=1 cargo test --workspace --lib reference::

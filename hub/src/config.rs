@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 /// Everything that an operator can set. Paths are relative to the directory of the file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where to listen.
@@ -44,6 +45,7 @@ pub struct Config {
 
 /// What sites can fetch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields, default)]
 pub struct Updates {
     /// A directory with a package repository, made and signed by ordinary tools; none where absent.
@@ -52,6 +54,7 @@ pub struct Updates {
 
 /// Encrypted backups of sites' configurations. Only the sites can read them.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields, default)]
 pub struct Backups {
     /// Whether they are kept.
@@ -64,6 +67,7 @@ pub struct Backups {
 
 /// Keys made by `init`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields, default)]
 pub struct Keys {
     /// The authority's certificate.
@@ -76,15 +80,18 @@ pub struct Keys {
 
 /// Certificates for sites.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields, default)]
 pub struct Certificates {
     /// How long each is good.
     #[serde(deserialize_with = "duration")]
+    #[cfg_attr(test, serde(serialize_with = "reference::written"))]
     pub lifetime: Duration,
 }
 
 /// What reports are held to.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields, default)]
 pub struct Reports {
     /// The least privacy floor that is accepted.
@@ -94,6 +101,7 @@ pub struct Reports {
 
 /// What strangers and sites may ask of this machine.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Connections that have not yet shown who they are, at the same time.
@@ -330,6 +338,9 @@ impl Default for Limits {
         }
     }
 }
+
+#[cfg(test)]
+mod reference;
 
 #[cfg(test)]
 mod tests {

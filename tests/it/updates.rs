@@ -1,11 +1,17 @@
 //! The vendor's packages through the tunnel: a real `apt-get`, a real repository, and nothing that demarc could install.
 
-use std::{fs, time::Instant};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
 
 use demarc_tests::{
     http,
     hub::Hub,
     machine,
+    relay::Relay,
     repository::{Apt, Repository},
     site::{LIMIT, Setup, Site},
     wait,
@@ -128,6 +134,44 @@ fn apt_gets_signed_packages_through_the_tunnel_and_is_never_broken_by_it() {
     let entries = fetched(&site).len();
     assert_eq!(get(port, "/pool/x").status, 503);
     assert_eq!(fetched(&site).len(), entries);
+}
+
+#[test]
+fn off_cuts_off_a_package_on_its_way() {
+    const LENGTH: usize = 32 << 20;
+    let repository = Repository::new();
+    repository.publish(None);
+    fs::write(repository.root().join("pool/large.deb"), vec![7; LENGTH]).unwrap();
+    let hub = offering(&repository);
+    let relay = Relay::narrow(hub.address());
+    let port = machine::free_port();
+    let through_relay = |on| Setup { hub: Some(relay.address().to_string()), ..setup(port, on) };
+    let mut site = Site::new(&through_relay(true));
+    site.enroll(&hub.token("site-one")).ok();
+    site.start();
+    site.wait_for_tunnel();
+
+    // A slow reader: most of it is still at the hub when the owner takes the permission back.
+    let mut apt = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    apt.set_read_timeout(Some(LIMIT)).unwrap();
+    apt.write_all(b"GET /pool/large.deb HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut some = vec![0; 100_000];
+    apt.read_exact(&mut some).unwrap();
+    assert!(some.starts_with(b"HTTP/1.1 200 OK\r\n") && some.ends_with(&[7; 1000]));
+    assert_eq!(relay.connections_up(), 2, "the tunnel, and the package beside it");
+    site.configure(&through_relay(false));
+    // Whoever turns a switch has everything in force that stands in the file when the command returns.
+    site.run(&["health", "off"]).ok();
+    let (down, entries) = (relay.bytes_down(), fetched(&site).len());
+    wait::until_true(LIMIT, "the connection beside the tunnel to be gone", || relay.connections_up() == 1);
+    let mut rest = Vec::new();
+    // Cut off it may end in an error, too.
+    let _ = apt.read_to_end(&mut rest);
+    assert!(some.len() + rest.len() < LENGTH, "{}", rest.len());
+    wait::throughout(Duration::from_secs(2), "nothing more of it", || {
+        relay.bytes_down() < down + 100_000 && relay.connections_up() == 1
+    });
+    assert_eq!((get(port, "/pool/large.deb").status, fetched(&site).len()), (503, entries));
 }
 
 #[test]

@@ -43,7 +43,8 @@ enum BackupCommand {
     /// Makes the key, prints it once, and sets backup.recipient in the config file. The key itself is stored nowhere: whoever
     /// loses it loses the backups.
     Key(key::KeyArgs),
-    /// Has backups made and kept at the hub from now on: sets backup.enabled in the config file.
+    /// Has backups made and kept at the hub from now on: sets backup.enabled in the config file. As root it also lets demarc
+    /// read what is to be backed up, and restarts it where it must be; it says what it did, and what is left to do.
     On,
     /// Stops them at once: when this returns, not one further byte of a backup leaves.
     Off,

@@ -71,7 +71,10 @@ pub fn recommend(found: &[Finding]) -> Recommendation {
         recommendation.words.push("No source of call records was found that could be used.".to_owned());
         return recommendation;
     };
-    recommendation.words.push(format!("{} knows most: it should come first.", best.name));
+    // Of one alone there is nothing to say.
+    if found.iter().filter(|finding| finding.source.is_some()).count() > 1 {
+        recommendation.words.push(format!("{} knows most: it should come first.", best.name));
+    }
     let first = best.source.clone();
     let is_server = best.state == State::Server;
     recommendation.sources.extend(first);

@@ -306,9 +306,9 @@ mod tests {
             mode = "ask"
 
             [updates]
-            # Updates: shall this machine's package manager get new versions of demarc through the tunnel? What leaves on
-            # "yes": which package files are fetched. Your package manager checks their signature and installs them when
-            # you let it; demarc itself can install nothing.
+            # Updates: shall this machine's package manager get new versions of demarc through its tunnel to your vendor?
+            # What leaves on "yes": which package files are fetched. Your package manager checks their signature and
+            # installs them when you let it; demarc itself can install nothing.
             via_tunnel = false
         "##]]
         .assert_eq(&draft.text);

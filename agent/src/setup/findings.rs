@@ -83,7 +83,9 @@ impl Findings {
 
     /// What in the phone system's settings would make the sources better, a sentence each.
     pub fn advice(&self) -> Vec<String> {
-        let line = |finding: &Finding| Some(format!("{}: {}", finding.name, finding.advice.as_ref()?));
+        let line = |finding: &Finding| {
+            Some(format!("if you like: {} would be better with {}", finding.name, finding.advice.as_ref()?))
+        };
         // The database's user has a step of its own.
         let is_database = |finding: &&Finding| matches!(finding.source, Some(Source::FreepbxDb { .. }));
         self.found.iter().filter(|finding| !is_database(finding)).filter_map(line).collect()

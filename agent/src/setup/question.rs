@@ -71,7 +71,7 @@ pub const QUESTIONS: [Question; 4] = [
         topic: Topic::Updates,
         key: "updates",
         setting: ("updates", "via_tunnel"),
-        asks: "Updates: shall this machine's package manager get new versions of demarc through the tunnel?",
+        asks: "Updates: shall this machine's package manager get new versions of demarc through its tunnel to your vendor?",
         leaves: "which package files are fetched. Your package manager checks their signature and installs them when you let it; \
                  demarc itself can install nothing.",
         stays: "everything else. No update is made by itself.",

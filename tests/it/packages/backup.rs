@@ -35,7 +35,7 @@ fn put_configuration_on(machine: &Appliance) {
     }
     machine.write(GREETING, "RIFF");
     machine.shell("cd /etc/asterisk && chown -R root:asterisk . /etc/freepbx.conf && chmod -R u=rwX,g=rX,o= . /etc/freepbx.conf").ok();
-    machine.shell(&format!("chown asterisk: {KEY} && chmod 600 {KEY}")).ok();
+    machine.shell(&format!("chown asterisk: {KEY} && chmod 600 {KEY} && chmod 700 /etc/asterisk/keys")).ok();
     machine.shell("chown -R asterisk: /var/lib/asterisk; chmod 750 /var/lib/asterisk; chmod 640 /var/lib/asterisk/astdb.sqlite3").ok();
 }
 
@@ -144,7 +144,9 @@ fn a_backup_under_the_unit_holds_what_belongs_to_the_phone_system() {
     assert!(!machine.run(&["demarc", "status"]).ok().contains(command));
 
     // Purged, the phone system's files have the rights that they had.
-    machine.shell("rm /etc/asterisk/new.conf /etc/asterisk/moved.conf").ok();
+    machine.shell("rm /etc/asterisk/new.conf /etc/asterisk/moved.conf; chmod 600 /etc/freepbx.conf").ok();
     machine.run(&["apt-get", "-qq", "-y", "purge", "demarc"]).ok();
+    // Of one, its owner took more away meanwhile.
+    assert_eq!(machine.shell("stat -c %a /etc/freepbx.conf; chmod 640 /etc/freepbx.conf").ok(), "600\n");
     assert_eq!(rights(&machine), before);
 }

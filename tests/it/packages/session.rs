@@ -1,6 +1,6 @@
 //! A support session under the unit: what it starts inherits the unit's filters and mounts, and must work all the same.
 
-use std::{fs, time::Duration};
+use std::{fs, process::Stdio, time::Duration};
 
 use demarc_tests::{
     appliance::Appliance,
@@ -30,6 +30,10 @@ fn allow(machine: &Appliance, scope: &str) -> String {
 fn support_works_under_the_unit_and_reaches_no_recording() {
     let (hub, desk) = (Hub::start(), Desk::new());
     let machine = service::installed();
+    machine.write("/etc/asterisk/asterisk.conf", "[files]\nastctl = asterisk.ctl\n");
+    machine.write("/etc/asterisk/pjsip.conf", "password=hunter2\n");
+    machine.write("/var/lib/asterisk/astdb.sqlite3", "x");
+    machine.shell("chmod 640 /etc/asterisk/pjsip.conf; /usr/lib/demarc/access open /etc/asterisk").ok();
     set_up(&machine, "");
     let config = machine.path("/etc/demarc/demarc.toml");
     let text = fs::read_to_string(&config).unwrap();
@@ -65,8 +69,36 @@ fn support_works_under_the_unit_and_reaches_no_recording() {
     assert_eq!((lines[0], lines[2], lines[4]), ("demarc", "100000", "42"), "{worked}");
     assert!(worked.contains("/system.slice/demarc.service/demarc-"), "in a cgroup of its own: {worked}");
     assert_ne!(shell(&format!("cat {RECORDING}")).code, Some(0));
+    // What demarc's user may read for backups alone, an engineer may not.
+    assert!(machine.shell("runuser -u demarc -- cat /etc/asterisk/pjsip.conf").ok().contains("hunter2"));
+    let read = shell("cat /etc/asterisk/asterisk.conf /etc/asterisk/pjsip.conf");
+    assert!(read.stdout.contains("astctl") && !read.stdout.contains("hunter2"), "{read:?}");
     assert_ne!(shell(&format!("ls {}", RECORDING.rsplit_once('/').unwrap().0)).code, Some(0));
     let terminal =
         process::run(desk.ssh(&hub, &key).args(["-tt", "site-one", "tty; stty size"]), Duration::from_secs(30));
     assert!(terminal.ok().contains("/dev/pts/"));
+
+    // A restart would cut an engineer off, so it is left to the owner while one is in.
+    let mut engineer = desk.ssh(&hub, &key);
+    let mut engineer = engineer.args(["site-one", "sleep 60"]).stdin(Stdio::piped()).spawn().unwrap();
+    wait::until_true(LIMIT, "the engineer", || status(&machine)["support"]["sessions"][0]["engineer"].is_string());
+    let main = service::property(&machine, "MainPID");
+    machine.run(&["demarc", "backup", "key"]).ok();
+    let told = machine.run(&["demarc", "backup", "on"]).ok();
+    assert!(told.contains("cannot make a whole one yet"), "{told}");
+    assert!(
+        told.contains("restart demarc (a support session runs, which that would cut off): systemctl restart demarc")
+    );
+    assert_eq!(service::property(&machine, "MainPID"), main);
+    assert!(engineer.try_wait().unwrap().is_none());
+    assert!(machine.run(&["demarc", "backup", "now"]).ok().contains("astdb.sqlite3 was not to be backed up"));
+    engineer.kill().unwrap();
+    engineer.wait().unwrap();
+    wait::until_true(LIMIT, "the end of the session", || {
+        status(&machine)["support"]["sessions"].as_array().unwrap().is_empty()
+    });
+    // Said once more, it is done.
+    let told = machine.run(&["demarc", "backup", "on"]).ok();
+    assert!(told.contains("demarc was restarted") && told.contains("Backups are on"), "{told}");
+    assert_ne!(service::property(&machine, "MainPID"), main);
 }

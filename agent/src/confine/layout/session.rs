@@ -234,7 +234,7 @@ fn asterisk(ground: &Ground, settings: &Settings) -> Vec<Grant> {
 fn asterisks_settings(directory: &Path, ground: &Ground) -> Vec<Grant> {
     let mut shut = ground.shut.clone();
     shut.extend(NOT_OF_ASTERISK.iter().map(|name| directory.join(name)));
-    let mut grants = trees::without(directory, &shut, Access::Read);
+    let mut grants = trees::by_modes(directory, &shut);
     if !grants.is_empty() && !ground.shut.touches(directory) {
         grants.push(Grant::new(directory, Access::List));
     }

@@ -1,6 +1,6 @@
 //! The types of the settings as their source text has them: names, comments, and what serde was told.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use syn::{Attribute, Expr, Fields, GenericArgument, Item, Lit, Meta, PathArguments, Type};
 
@@ -28,18 +28,15 @@ pub(super) enum Kind {
     Value,
 }
 
-/// All types in the files of the settings, by name.
+/// All types in the files, by name.
 pub(super) struct Types(BTreeMap<String, Item>);
 
 impl Types {
     /// Reads them.
-    pub(super) fn read() -> Self {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-        let below = std::fs::read_dir(directory.join("settings")).unwrap().flatten().map(|entry| entry.path());
-        let files = below.filter(|path| path.is_file()).chain([directory.join("settings.rs")]);
+    pub(super) fn read(files: &[PathBuf]) -> Self {
         let mut types = BTreeMap::new();
         for file in files {
-            let text = std::fs::read_to_string(&file).unwrap();
+            let text = std::fs::read_to_string(file).unwrap();
             for item in syn::parse_file(&text).unwrap().items {
                 match &item {
                     Item::Struct(one) => types.insert(one.ident.to_string(), item),
@@ -54,7 +51,12 @@ impl Types {
     /// The fields of a section.
     pub(super) fn fields(&self, name: &str) -> Vec<Field> {
         let Some(Item::Struct(section)) = self.0.get(name) else { panic!("{name} is no section") };
+        // A section with a default as a whole has one for each of its fields.
+        let is_default = serde(&section.attrs).contains("default");
         fields(&section.fields)
+            .into_iter()
+            .map(|field| Field { needed: field.needed && !is_default, ..field })
+            .collect()
     }
 
     /// The sets of keys that a choice has: its word, its meaning, its keys.
@@ -87,7 +89,8 @@ fn fields(fields: &Fields) -> Vec<Field> {
     let field = |field: &syn::Field| {
         let name = field.ident.as_ref().unwrap().to_string();
         let (of, is_list) = inner(&field.ty);
-        Field { means: comment(&field.attrs), of, is_list, needed: !serde(&field.attrs).contains("default"), name }
+        let needed = !is_option(&field.ty) && !serde(&field.attrs).contains("default");
+        Field { means: comment(&field.attrs), of, is_list, needed, name }
     };
     fields.iter().map(field).collect()
 }
@@ -105,6 +108,11 @@ fn inner(of: &Type) -> (String, bool) {
         }
         _ => (name, false),
     }
+}
+
+/// Whether serde takes nothing for an answer.
+fn is_option(of: &Type) -> bool {
+    matches!(of, Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == "Option"))
 }
 
 /// The text of all `serde` attributes.
