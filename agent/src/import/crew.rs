@@ -23,8 +23,9 @@ use crate::{
 
 /// About how long a stretch is.
 const STRETCH: u64 = if cfg!(test) { 2_000 } else { 2 << 20 };
-/// So many stretches more than there are threads are on their way, each with its calls in memory.
-const SPARE: usize = 2;
+/// So many stretches more than there are threads are on their way, each with its calls in memory: what the threads have to do
+/// while the others are committed.
+const SPARE: usize = 12;
 /// More threads than these would take more memory than an import may, and have little to do: putting stretches together is
 /// for one.
 const MOST_THREADS: usize = 8;

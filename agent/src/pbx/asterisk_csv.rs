@@ -8,7 +8,7 @@ use memchr::memchr;
 
 use super::{
     leg::{Disposition, MalformedReason},
-    scanner::Fields,
+    scanner::{Column, Fields},
     uniqueid,
     wall::DateCache,
 };
@@ -51,42 +51,28 @@ pub struct Written<'a, T> {
 
 /// What a column's text becomes.
 pub trait Text<'a>: Sized {
-    /// The text of a column that is written in another way than between two quotes, with none inside.
-    fn of_other(raw: &'a [u8]) -> Result<Self, MalformedReason>;
-
-    /// The text between the quotes.
-    fn of_plain(inner: &'a [u8]) -> Self;
+    /// The text of a column.
+    fn of(fields: &'a Fields<'a>, column: usize) -> Result<Self, MalformedReason>;
 }
 
 /// Any text.
 impl<'a> Text<'a> for Cow<'a, [u8]> {
-    #[inline(always)]
-    fn of_other(raw: &'a [u8]) -> Result<Self, MalformedReason> {
-        unquote(raw)
-    }
-
-    #[inline(always)]
-    fn of_plain(inner: &'a [u8]) -> Self {
-        Cow::Borrowed(inner)
+    fn of(fields: &'a Fields<'a>, column: usize) -> Result<Self, MalformedReason> {
+        unquote(fields.raw(column))
     }
 }
 
-/// A text that stands in the record as it is. Where another is found, the record is to be read as one with any texts.
-impl<'a> Text<'a> for &'a [u8] {
+/// A text of a record of which [`Fields::is_plain`] is true.
+impl<'a> Text<'a> for Column<'a> {
     #[inline(always)]
-    fn of_other(_: &'a [u8]) -> Result<Self, MalformedReason> {
-        Err(MalformedReason::Quoting)
-    }
-
-    #[inline(always)]
-    fn of_plain(inner: &'a [u8]) -> Self {
-        inner
+    fn of(fields: &'a Fields<'a>, column: usize) -> Result<Self, MalformedReason> {
+        Ok(fields.column(column))
     }
 }
 
 /// Reads one record by its width.
 #[inline(always)]
-pub fn read<'a, T: Text<'a>>(fields: &Fields<'a>, dates: &mut DateCache) -> Result<Written<'a, T>, MalformedReason> {
+pub fn read<'a, T: Text<'a>>(fields: &'a Fields<'a>, dates: &mut DateCache) -> Result<Written<'a, T>, MalformedReason> {
     let width = fields.count();
     if !(16..=21).contains(&width) {
         return Err(MalformedReason::Columns);
@@ -115,13 +101,13 @@ pub fn read<'a, T: Text<'a>>(fields: &Fields<'a>, dates: &mut DateCache) -> Resu
         None => (None, None),
     };
     Ok(Written {
-        account: text(fields, 0)?,
-        src: text(fields, 1)?,
-        dst: text(fields, 2)?,
-        channel: text(fields, 5)?,
-        dstchannel: text(fields, 6)?,
-        lastapp: text(fields, 7)?,
-        lastdata: text(fields, 8)?,
+        account: T::of(fields, 0)?,
+        src: T::of(fields, 1)?,
+        dst: T::of(fields, 2)?,
+        channel: T::of(fields, 5)?,
+        dstchannel: T::of(fields, 6)?,
+        lastapp: T::of(fields, 7)?,
+        lastdata: T::of(fields, 8)?,
         start,
         answer,
         end,
@@ -134,18 +120,14 @@ pub fn read<'a, T: Text<'a>>(fields: &Fields<'a>, dates: &mut DateCache) -> Resu
     })
 }
 
-/// Nearly every text stands in the record as it is.
-#[inline(always)]
-fn text<'a, T: Text<'a>>(fields: &Fields<'a>, column: usize) -> Result<T, MalformedReason> {
-    match fields.raw(column) {
-        [b'"', inner @ .., b'"'] if fields.is_plain(column) => Ok(T::of_plain(inner)),
-        other => T::of_other(other),
-    }
-}
-
 #[inline(always)]
 fn time(fields: &Fields<'_>, column: usize, dates: &mut DateCache) -> Result<i64, MalformedReason> {
-    dates.parse(bare(fields.raw(column))?).ok_or(MalformedReason::Time)
+    let raw = fields.raw(column);
+    match <&[u8; 21]>::try_from(raw) {
+        Ok([b'"', time @ .., b'"']) => dates.parse_whole(time),
+        _ => dates.parse(bare(raw)?),
+    }
+    .ok_or(MalformedReason::Time)
 }
 
 /// Whether a record is one that can be read.

@@ -16,14 +16,14 @@ pub(super) trait Lanes {
     fn parity(quotes: u64) -> u64;
 
     /// Writes the places of a mask's bits into a list from place `at` on, `base` added to each. Some more of the list may be
-    /// written over; what it has no room for is left out.
+    /// written over; what it has no room for is left out. Most masks have no more than `USUAL` bits.
     #[inline(always)]
-    fn put(mask: u64, base: u32, list: &mut [u32], at: usize) {
-        put_each::<8>(mask, base, list, at);
+    fn put<const USUAL: usize>(mask: u64, base: u32, list: &mut [u32], at: usize) {
+        put_each::<USUAL>(mask, base, list, at);
     }
 }
 
-/// `AT_ONCE` places are written without looking, which most masks have no more of: nothing is guessed wrong then.
+/// `AT_ONCE` places are written without looking: where there are no more, nothing is guessed wrong.
 #[inline(always)]
 fn put_each<const AT_ONCE: usize>(mut mask: u64, base: u32, list: &mut [u32], mut at: usize) {
     loop {
@@ -171,7 +171,7 @@ impl Lanes for Widest {
     }
 
     #[inline(always)]
-    fn put(mask: u64, base: u32, list: &mut [u32], at: usize) {
+    fn put<const USUAL: usize>(mask: u64, base: u32, list: &mut [u32], at: usize) {
         use std::arch::x86_64::{
             _mm512_add_epi32, _mm512_castsi512_si128, _mm512_cvtepu8_epi32, _mm512_loadu_si512,
             _mm512_maskz_compress_epi8, _mm512_set1_epi32, _mm512_storeu_si512,

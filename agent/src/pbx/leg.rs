@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use super::queue_log::QueueRow;
+use super::{queue_log::QueueRow, scanner::Column};
 
 /// A leg of a call, borrowed from the buffer that it was read into.
 ///
@@ -37,8 +37,8 @@ pub struct Leg<'a, T = Cow<'a, [u8]>> {
     pub disposition: Disposition,
 }
 
-/// A leg all of whose texts stand in the buffer as they are, as nearly all do.
-pub type PlainLeg<'a> = Leg<'a, &'a [u8]>;
+/// A leg all of whose texts stand in the buffer as they are, as nearly all do. A text is looked for once it is asked for.
+pub type PlainLeg<'a> = Leg<'a, Column<'a>>;
 
 impl<T> fmt::Debug for Leg<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -52,12 +52,12 @@ impl<'a> From<PlainLeg<'a>> for Leg<'a> {
             uniqueid: leg.uniqueid,
             linkedid: leg.linkedid,
             sequence: leg.sequence,
-            channel: Cow::Borrowed(leg.channel),
-            dstchannel: Cow::Borrowed(leg.dstchannel),
-            lastapp: Cow::Borrowed(leg.lastapp),
-            lastdata: Cow::Borrowed(leg.lastdata),
-            src: Cow::Borrowed(leg.src),
-            dst: Cow::Borrowed(leg.dst),
+            channel: Cow::Borrowed(leg.channel.text()),
+            dstchannel: Cow::Borrowed(leg.dstchannel.text()),
+            lastapp: Cow::Borrowed(leg.lastapp.text()),
+            lastdata: Cow::Borrowed(leg.lastdata.text()),
+            src: Cow::Borrowed(leg.src.text()),
+            dst: Cow::Borrowed(leg.dst.text()),
             start: leg.start,
             answer: leg.answer,
             end: leg.end,

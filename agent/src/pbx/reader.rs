@@ -5,11 +5,13 @@ use std::borrow::Cow;
 use memchr::{memchr_iter, memrchr};
 use sha2::{Digest, Sha256};
 
+#[cfg(target_arch = "x86_64")]
+use super::blocks::Wide;
 use super::{
     asterisk_csv::{self, Written},
     index::{Index, WINDOW},
     leg::{Leg, MalformedReason, Row, Sink},
-    scanner::{Columns, Fields, MAX_RECORD, Record, scan},
+    scanner::{Column, Columns, Fields, MAX_RECORD, Record, scan},
     uniqueid,
     wall::DateCache,
     zone::{WallTimes, Zone},
@@ -166,8 +168,24 @@ impl RowReader {
     }
 
     /// Delivers the rows that the index finds.
-    #[inline]
     fn indexed_rows(&mut self, rest: &[u8], until: usize, limit: u64, sink: &mut impl Sink) -> Taken {
+        #[cfg(target_arch = "x86_64")]
+        if Wide::is_here() {
+            // SAFETY: the processor has the instructions.
+            return unsafe { self.indexed_rows_wide(rest, until, limit, sink) };
+        }
+        self.indexed_rows_with_any(rest, until, limit, sink)
+    }
+
+    /// The same, made of the instructions that newer processors have for it.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,bmi1,bmi2,pclmulqdq,popcnt")]
+    fn indexed_rows_wide(&mut self, rest: &[u8], until: usize, limit: u64, sink: &mut impl Sink) -> Taken {
+        self.indexed_rows_with_any(rest, until, limit, sink)
+    }
+
+    #[inline(always)]
+    fn indexed_rows_with_any(&mut self, rest: &[u8], until: usize, limit: u64, sink: &mut impl Sink) -> Taken {
         let mut taken = Taken::default();
         self.index.fill(rest, self.window);
         while taken.rows < limit
@@ -186,7 +204,7 @@ impl RowReader {
     fn row(&mut self, rest: &[u8], whole: bool, sink: &mut impl Sink) -> usize {
         match scan(rest, whole, &mut self.columns) {
             Some(record) if !record.folded => {
-                self.sense.deliver(&self.columns.of(&rest[..record.length]), sink);
+                self.sense.deliver_any(&self.columns.of(&rest[..record.length]), sink);
                 record.consumed
             }
             found => self.unfold(rest, whole, found, sink),
@@ -228,7 +246,7 @@ impl RowReader {
                 scan(rest, whole, &mut self.columns);
                 let fields = self.columns.of(&rest[..record.length]);
                 if good {
-                    self.sense.deliver(&fields, sink);
+                    self.sense.deliver_any(&fields, sink);
                 } else {
                     let read = asterisk_csv::examine(&fields, &mut self.sense.dates);
                     self.sense.pass_over(fields.record(), read.err().unwrap_or(MalformedReason::Quoting), sink);
@@ -288,10 +306,11 @@ const QUOTED_MASTER: &[u8] = b"\"Master\"";
 
 impl Sense {
     /// The one place where rows are made: everything that it takes is put together here.
-    #[inline(never)]
+    #[inline(always)]
     fn deliver(&mut self, fields: &Fields<'_>, sink: &mut impl Sink) {
-        if let Ok(written) = asterisk_csv::read::<&[u8]>(fields, &mut self.dates)
-            && written.account != MASTER
+        if fields.is_plain()
+            && let Ok(written) = asterisk_csv::read::<Column<'_>>(fields, &mut self.dates)
+            && written.account.text() != MASTER
         {
             sink.plain(self.understand(written));
         } else {

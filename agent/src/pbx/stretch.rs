@@ -21,8 +21,8 @@ use super::{
 const BUFFER: usize = 256 * 1024;
 /// So much is read beyond the end of the stretch, for the row across it; more where that is not enough.
 const BEYOND: usize = 4096;
-/// How far to look for a foothold.
-const FOOTHOLD: usize = 64 * 1024;
+/// How far to look for a foothold: first a little, since the next row nearly always is one, then further.
+const FOOTHOLD: [usize; 2] = [4 * 1024, 64 * 1024];
 const _: () = assert!(BUFFER > 2 * MAX_RECORD);
 
 /// Where in a file a row begins, and what the row needs to know of those before it.
@@ -96,10 +96,14 @@ impl<'a> StretchReader<'a> {
     /// # Errors
     /// When the file cannot be read.
     pub fn foothold(&mut self, offset: u64) -> io::Result<u64> {
-        let wanted = self.length.saturating_sub(offset).min(FOOTHOLD as u64) as usize;
-        let read = self.fill(0, wanted, offset)?;
-        let found = self.reader.foothold(&self.buffer[..read]);
-        Ok(offset + found.unwrap_or(0) as u64)
+        for far in FOOTHOLD {
+            let wanted = self.length.saturating_sub(offset).min(far as u64) as usize;
+            let read = self.fill(0, wanted, offset)?;
+            if let Some(found) = self.reader.foothold(&self.buffer[..read]) {
+                return Ok(offset + found as u64);
+            }
+        }
+        Ok(offset)
     }
 
     /// Delivers the rows that begin from a place on and before `until`. At the file's end a last row without a line feed

@@ -11,7 +11,12 @@ impl DateCache {
     /// The time in seconds since 1970 as if the wall clock ran on UTC; absent where the text is no such time.
     #[inline(always)]
     pub fn parse(&mut self, text: &[u8]) -> Option<i64> {
-        let text: &[u8; 19] = text.try_into().ok()?;
+        self.parse_whole(text.try_into().ok()?)
+    }
+
+    /// The same of a text of the right length.
+    #[inline(always)]
+    pub fn parse_whole(&mut self, text: &[u8; 19]) -> Option<i64> {
         let (date, time) = text.split_first_chunk::<10>()?;
         if *date != self.text {
             self.seconds = days(date)? * 86_400;

@@ -13,7 +13,7 @@ type Records = Vec<(Vec<u8>, Vec<Vec<u8>>, Vec<bool>)>;
 fn shown(fields: &Fields<'_>) -> (Vec<u8>, Vec<Vec<u8>>, Vec<bool>) {
     let count = fields.count().min(22);
     let columns = (0..count).map(|column| fields.raw(column).to_vec()).collect();
-    (fields.record().to_vec(), columns, (0..count).map(|column| fields.is_plain(column)).collect())
+    (fields.record().to_vec(), columns, (0..count).map(|column| !fields.is_odd(column)).collect())
 }
 
 fn by_scanner(mut text: &[u8]) -> Records {
