@@ -146,8 +146,8 @@ fn creation_second(id: &[u8]) -> Option<u32> {
         // A byte that is zero now was a dot; those before the serial number do not count.
         let blank = 64_u32.checked_sub(8 * serial.len() as u32)?;
         let others = if blank < 64 { last >> blank } else { last };
-        let no_dot =
-            others.wrapping_sub(ONES) & !others & 0x80 * ONES & (u64::MAX.checked_shr(blank).unwrap_or(0)) == 0;
+        let within = u64::MAX.checked_shr(blank).unwrap_or(0) & (0x80 * ONES);
+        let no_dot = others.wrapping_sub(ONES) & !others & within == 0;
         (tens <= 9 && ones <= 9 && no_dot).then(|| u64::from(first) * 100 + tens * 10 + ones)
     };
     match plain() {
