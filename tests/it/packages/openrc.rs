@@ -14,7 +14,9 @@ fn with_openrc() -> Appliance {
     let machine = Appliance::fresh();
     put_pbx_on(&machine);
     let no_network = "Acquire::http::Proxy=http://127.0.0.1:9";
-    machine.run(&["apt-get", "-qq", "-y", "--no-install-recommends", "-o", no_network, "install", "acl", "openrc"]).ok();
+    machine
+        .run(&["apt-get", "-qq", "-y", "--no-install-recommends", "-o", no_network, "install", "acl", "openrc"])
+        .ok();
     // It believes that it started the machine.
     machine.shell("mkdir -p /run/openrc && touch /run/openrc/softlevel && rc-update -q --update").ok();
     // There is no daemon to take what is logged.
@@ -47,7 +49,10 @@ fn openrc_starts_it_starts_it_again_and_ends_it() {
     set_up(&machine, "confinment = \"strict\"");
     let refused = service("start");
     assert_ne!(refused.code, Some(0), "{refused:?}");
-    assert!(refused.stderr.contains("/etc/demarc/demarc.toml:2") && refused.stderr.contains("confinment"), "{refused:?}");
+    assert!(
+        refused.stderr.contains("/etc/demarc/demarc.toml:2") && refused.stderr.contains("confinment"),
+        "{refused:?}"
+    );
     assert_eq!(service("status").code, Some(3));
 
     // The runlevel starts it, as at every start of the machine.
@@ -67,7 +72,9 @@ fn openrc_starts_it_starts_it_again_and_ends_it() {
     let words = ["setpriv", "--reuid=demarc", "--regid=demarc", "--clear-groups", "head", "-c", "1", RECORDING];
     assert_ne!(machine.run(&words).code, Some(0));
     let told = || fs::read_to_string(machine.path(LOG)).unwrap_or_default();
-    wait::until_true(LIMIT, "the log", || told().contains("logger -t demarc -p daemon.info") && told().contains(" INFO "));
+    wait::until_true(LIMIT, "the log", || {
+        told().contains("logger -t demarc -p daemon.info") && told().contains(" INFO ")
+    });
 
     // A line in the settings is heeded when it is told to read them, and it stays the same process.
     set_up(&machine, "confinment = \"strict\"");

@@ -21,7 +21,10 @@ fn installed_started_and_purged_without_a_package_manager() {
     set_up(&machine, "confinment = \"strict\"");
     let refused = script("start");
     assert_ne!(refused.code, Some(0), "{refused:?}");
-    assert!(refused.stderr.contains("/etc/demarc/demarc.toml:2") && refused.stderr.contains("confinment"), "{refused:?}");
+    assert!(
+        refused.stderr.contains("/etc/demarc/demarc.toml:2") && refused.stderr.contains("confinment"),
+        "{refused:?}"
+    );
     assert_eq!(script("status").code, Some(3));
     set_up(&machine, "");
     script("start").ok();
