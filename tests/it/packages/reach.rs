@@ -4,6 +4,7 @@ use std::{fs, io::Write};
 
 use demarc_tests::{
     cdr::{Caller, Layout},
+    machine::free_port,
     wait,
 };
 
@@ -50,13 +51,16 @@ fn setup_shows_the_service_call_records_that_its_unit_hides() {
     machine.write("/opt/alarm/tell", "#!/bin/sh\n");
     machine.shell("chmod 755 /opt/alarm/tell").ok();
     machine.shell("sed -i '/^\\[health\\]/a alert_command = \"/opt/alarm/tell\"' /etc/demarc/demarc.toml").ok();
+    // Machines of other tests share the addresses of this one.
+    let listen = format!("127.0.0.1:{}", free_port());
+    machine.shell(&format!("sed -i '/^\\[updates\\]/a listen = \"{listen}\"' /etc/demarc/demarc.toml")).ok();
     machine.write(ANSWERS, &answers(&[], true));
     let main = service::property(&machine, "MainPID");
     let done = setup(&[]).ok();
     assert!(done.contains("demarc was restarted"), "{done}");
     assert_ne!(service::property(&machine, "MainPID"), main);
     let status = machine.run(&["demarc", "status", "--json"]).json()["daemon"].clone();
-    assert!(status["updates"]["address"].is_string(), "{status}");
+    assert_eq!(status["updates"]["address"], listen, "{status}");
     assert_eq!(status["waits"], serde_json::json!([]), "nothing that a restart would mend");
     let main = service::property(&machine, "MainPID");
     machine.shell(&format!("test -x /proc/{main}/root/opt/alarm/tell && ! test -e /proc/{main}/root/srv/mixed")).ok();

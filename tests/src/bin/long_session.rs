@@ -1,9 +1,9 @@
 //! Sits through a support session of two hours: `make soak` builds and runs it.
 //!
-//! `long_session [MINUTES]`. One grant for a shell in which something is typed every ten seconds, one for a forwarded port
-//! through which a mebibyte comes every five: keys are exchanged anew by time (an hour) and by volume (a gibibyte), the
+//! `long_session [MINUTES]`. One grant for a shell in which something is typed now and then, one for a forwarded port through
+//! which almost three gibibytes go each way: keys are exchanged anew by time (an hour) and by volume (a gibibyte), the
 //! customer's tunnel is in use for something else, and the end comes by the grant's clock, to the second. It prints a line
-//! every five minutes and fails by panic, with the reason.
+//! every sixty exchanges and fails by panic, with the reason.
 
 // A panic is how it fails: the message and the line are what its reader needs.
 #![allow(clippy::unwrap_used)]
@@ -27,10 +27,10 @@ use demarc_tests::{
 };
 
 /// What comes through the forward at a time.
-const CHUNK: usize = 1 << 20;
-/// From one chunk to the next.
-const PACE: Duration = Duration::from_secs(5);
-/// The server's own limits, beyond which it must have exchanged keys (`agent/src/session/config.rs`).
+const CHUNK: usize = 2 << 20;
+/// So many times, however long the session: every five seconds of two hours.
+const CHUNKS: u32 = 1440;
+/// The server's own limits, in one direction, beyond which it must have exchanged keys (`agent/src/session/config.rs`).
 const REKEY_AFTER: Duration = Duration::from_secs(3600);
 const REKEY_BYTES: usize = 1 << 30;
 /// How long after the grant's last second a session may be seen to end.
@@ -98,7 +98,7 @@ fn main() {
             );
         }
         line += 1;
-        next += PACE;
+        next += length / CHUNKS;
         std::thread::sleep(next.saturating_duration_since(Instant::now()));
     }
     let status = terminal.ended(Duration::from_secs(60));
@@ -126,7 +126,7 @@ fn main() {
     site.run(&["sent", "verify"]).ok();
 
     let by_time = length.as_secs() / (REKEY_AFTER.as_secs() + 60);
-    let by_volume = 2 * moved / REKEY_BYTES;
+    let by_volume = moved / REKEY_BYTES;
     let (in_shell, in_forward) =
         (exchanges(&fs::read_to_string(desk.path("shell.log")).unwrap()), exchanges(&tunnel.log()));
     // The first of each stands at the beginning of the session.
