@@ -71,6 +71,18 @@ impl Appliance {
         self.root().join(path.trim_start_matches('/'))
     }
 
+    /// The processes that live in it.
+    fn inhabitants(&self) -> Vec<i32> {
+        let name = self.directory.path().file_name().and_then(|name| name.to_str()).expect("made by us").to_owned();
+        let lives_here = |pid: &i32| {
+            let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+            // The fifth word is where something is mounted.
+            mounts.lines().any(|mount| mount.split(' ').nth(4) == Some("/") && mount.contains(&name))
+        };
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(lives_here).collect()
+    }
+
     /// Starts systemd in it, and waits until the machine is up.
     pub fn boot(&mut self) {
         let mut command = script();
@@ -155,6 +167,10 @@ impl Drop for Appliance {
         if let Some(mut booted) = self.booted.take() {
             process::signal(i32::try_from(booted.script.id()).unwrap(), libc::SIGTERM);
             let _ = booted.script.wait();
+        }
+        // Of a test that failed a daemon may be left, which has a mount of this machine for its root.
+        for pid in self.inhabitants() {
+            process::signal(pid, libc::SIGKILL);
         }
     }
 }
