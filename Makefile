@@ -10,7 +10,7 @@ build:
 package:
 	./deploy/package/build --check
 
-# What `make package` made, on machines of both kinds: an emulated one for arm64. Half an hour, as root, and so no part of `make test`.
+# What `make package` made, on machines of both kinds: an emulated one for arm64. A quarter of an hour, as root, and so no part of `make test`.
 package-try:
 	./deploy/package/try --here
 	./deploy/package/try
