@@ -26,7 +26,7 @@ use crate::{
 /// So many calls at least stay open in memory for later legs.
 const OPEN_CALLS: usize = 45_000;
 /// Beyond so many bytes in memory of other things they are committed.
-const MAX_BYTES: usize = 12 << 20;
+const MAX_BYTES: usize = 20 << 20;
 /// How long rows wait for their commit: what an interruption costs, and how often live rows must wait for ours.
 const COMMIT_EVERY: Duration = Duration::from_secs(5);
 /// Memory for the store's pages while much is written, in KiB.

@@ -1,13 +1,14 @@
 //! The phone system's own records: read where they lie, in the order in which they were written, each row once.
 //!
-//! Bytes become rows in this order: `tail` or `stretch` (which bytes) → `scanner` (records and columns) →
-//! `asterisk_csv` (what the columns mean) → `zone` (when it was) → `leg` (a row, understood). Other files have a `format` of
-//! their own: `columns`, `freeswitch/template`, `queue_log`.
+//! Bytes become rows in this order: `tail` or `stretch` (which bytes) → `index`, or `scanner` for one record (records and
+//! columns) → `usual`, or `asterisk_csv` for any row (what the columns mean) → `zone` (when it was) → `leg` (a row,
+//! understood). Other files have a `format` of their own: `columns`, `freeswitch/template`, `queue_log`.
 
 pub mod ami;
 pub mod asterisk_csv;
 mod blocks;
 pub mod cdr_sqlite;
+pub mod column;
 pub mod columns;
 pub mod connector;
 pub mod format;
@@ -31,6 +32,7 @@ pub mod stretch;
 pub mod table;
 pub mod tail;
 pub mod uniqueid;
+mod usual;
 pub mod wall;
 pub mod watch;
 pub mod zone;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::hash::{hash, with_number};
-use crate::pbx::{leg::Leg, scanner::eight_digits};
+use crate::pbx::{column::eight_digits, leg::Leg};
 
 /// Names a call. It begins with the second that stands in the PBX's own id, so that calls of one time lie side by
 /// side in the store.
@@ -37,12 +37,13 @@ impl CallKey {
 
     #[inline(always)]
     fn new(id: &[u8], [left, right]: [u64; 2]) -> Self {
+        let left = match creation_second(id) {
+            Some(second) => left >> 32 << 32 | u64::from(second.swap_bytes()),
+            None => left,
+        };
         let mut key = [0; 16];
         key[..8].copy_from_slice(&left.to_le_bytes());
         key[8..].copy_from_slice(&right.to_le_bytes());
-        if let Some(second) = creation_second(id) {
-            key[..4].copy_from_slice(&second.to_be_bytes());
-        }
         Self(key)
     }
 
@@ -129,6 +130,7 @@ pub(crate) fn text_hash(text: &[u8]) -> u64 {
     left ^ right
 }
 
+#[inline(always)]
 pub(crate) fn present(id: Option<&[u8]>) -> Option<&[u8]> {
     id.filter(|id| !id.is_empty())
 }
@@ -160,6 +162,7 @@ const ONES: u64 = 0x0101_0101_0101_0101;
 const DOTS: u64 = ONES * b'.' as u64;
 
 /// The highest value is kept for single rows.
+#[inline(always)]
 fn believed(second: u64) -> Option<u32> {
     u32::try_from(second).ok().filter(|&second| second != u32::MAX)
 }

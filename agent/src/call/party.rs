@@ -25,7 +25,7 @@ pub(super) enum PartyPlace {
 }
 
 /// So many parties of late are known without a look at the rules.
-const RECENT: usize = 512;
+const RECENT: usize = 2048;
 
 /// Parties of late by the names of their channels, each at the place that a hash of the name says.
 pub(crate) struct Parties(Box<[Known; RECENT]>);
@@ -38,7 +38,7 @@ struct Known {
 
 /// All of a text of 8 to 24 bytes: its first eight, the eight behind them, or its last if they begin earlier, and its
 /// last, all of which may overlap; and its length.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default)]
 struct Short {
     words: [u64; 3],
     length: u64,
@@ -74,7 +74,7 @@ impl Parties {
             return Party::of(channel, rules, names);
         };
         let known = &mut self.0[text.place()];
-        if known.text != text {
+        if !known.text.is(&text) {
             *known = Known { text, party: Party::of(channel, rules, names) };
         }
         known.party
@@ -87,6 +87,13 @@ impl Short {
         let word = |at: usize| Some(u64::from_le_bytes(*text.get(at..)?.first_chunk()?));
         let last = text.len().checked_sub(8).filter(|last| *last <= 16)?;
         Some(Self { words: [word(0)?, word(last.min(8))?, word(last)?], length: text.len() as u64 })
+    }
+
+    /// Whether both are one text. Word by word: none of them has to be put into memory for it.
+    #[inline(always)]
+    fn is(&self, other: &Self) -> bool {
+        let differ = |at: usize| self.words[at] ^ other.words[at];
+        differ(0) | differ(1) | differ(2) | self.length ^ other.length == 0
     }
 
     #[inline(always)]

@@ -8,15 +8,20 @@ use memchr::memchr;
 
 use super::{
     leg::{Disposition, MalformedReason},
-    scanner::{Column, Fields},
+    scanner::Fields,
     uniqueid,
     wall::DateCache,
 };
 
+/// The account code whose rows come twice.
+pub const MASTER: &[u8] = b"Master";
+/// The same as it stands in the file.
+pub const QUOTED_MASTER: &[u8] = b"\"Master\"";
+
 /// A row as it was written: texts freed of their quotes, times still on the PBX's wall clock.
 pub struct Written<'a, T> {
-    /// Account code.
-    pub account: T,
+    /// Whether the account code is `Master`: such rows come twice.
+    pub is_master: bool,
     /// The caller's number.
     pub src: T,
     /// The number or extension that was dialled.
@@ -49,41 +54,20 @@ pub struct Written<'a, T> {
     pub sequence: Option<u64>,
 }
 
-/// What a column's text becomes.
-pub trait Text<'a>: Sized {
-    /// The text of a column.
-    fn of(fields: &'a Fields<'a>, column: usize) -> Result<Self, MalformedReason>;
-}
-
-/// Any text.
-impl<'a> Text<'a> for Cow<'a, [u8]> {
-    fn of(fields: &'a Fields<'a>, column: usize) -> Result<Self, MalformedReason> {
-        unquote(fields.raw(column))
-    }
-}
-
-/// A text of a record of which [`Fields::is_plain`] is true.
-impl<'a> Text<'a> for Column<'a> {
-    #[inline(always)]
-    fn of(fields: &'a Fields<'a>, column: usize) -> Result<Self, MalformedReason> {
-        Ok(fields.column(column))
-    }
-}
-
 /// Reads one record by its width.
-#[inline(always)]
-pub fn read<'a, T: Text<'a>>(fields: &'a Fields<'a>, dates: &mut DateCache) -> Result<Written<'a, T>, MalformedReason> {
+pub fn read<'a>(fields: &Fields<'a>, dates: &mut DateCache) -> Result<Written<'a, Cow<'a, [u8]>>, MalformedReason> {
     let width = fields.count();
     if !(16..=21).contains(&width) {
         return Err(MalformedReason::Columns);
     }
     let raw = |column| fields.raw(column);
+    let text = |column| unquote(raw(column));
 
-    let start = time(fields, 9, dates)?;
-    let answer = if is_empty(raw(10)) { None } else { Some(time(fields, 10, dates)?) };
-    let end = time(fields, 11, dates)?;
-    let duration = number(fields, 12)?;
-    let billed = number(fields, 13)?;
+    let start = time(raw(9), dates)?;
+    let answer = if is_empty(raw(10)) { None } else { Some(time(raw(10), dates)?) };
+    let end = time(raw(11), dates)?;
+    let duration = number(raw(12))?;
+    let billed = number(raw(13))?;
     let disposition = Disposition::parse(bare(raw(14))?).ok_or(MalformedReason::Disposition)?;
 
     // After the sixteen come uniqueid and userfield, each by its own setting, then the three new columns together.
@@ -95,19 +79,19 @@ pub fn read<'a, T: Text<'a>>(fields: &'a Fields<'a>, dates: &mut DateCache) -> R
     };
     let (linkedid, sequence) = match new {
         Some(peeraccount) => {
-            let sequence = u64::try_from(number(fields, peeraccount + 2)?).map_err(|_| MalformedReason::Number)?;
+            let sequence = u64::try_from(number(raw(peeraccount + 2))?).map_err(|_| MalformedReason::Number)?;
             (Some(bare(raw(peeraccount + 1))?), Some(sequence))
         }
         None => (None, None),
     };
     Ok(Written {
-        account: T::of(fields, 0)?,
-        src: T::of(fields, 1)?,
-        dst: T::of(fields, 2)?,
-        channel: T::of(fields, 5)?,
-        dstchannel: T::of(fields, 6)?,
-        lastapp: T::of(fields, 7)?,
-        lastdata: T::of(fields, 8)?,
+        is_master: *text(0)? == *MASTER,
+        src: text(1)?,
+        dst: text(2)?,
+        channel: text(5)?,
+        dstchannel: text(6)?,
+        lastapp: text(7)?,
+        lastdata: text(8)?,
         start,
         answer,
         end,
@@ -120,20 +104,13 @@ pub fn read<'a, T: Text<'a>>(fields: &'a Fields<'a>, dates: &mut DateCache) -> R
     })
 }
 
-#[inline(always)]
-fn time(fields: &Fields<'_>, column: usize, dates: &mut DateCache) -> Result<i64, MalformedReason> {
-    let raw = fields.raw(column);
-    match <&[u8; 21]>::try_from(raw) {
-        Ok([b'"', time @ .., b'"']) => dates.parse_whole(time),
-        _ => dates.parse(bare(raw)?),
-    }
-    .ok_or(MalformedReason::Time)
+fn time(raw: &[u8], dates: &mut DateCache) -> Result<i64, MalformedReason> {
+    dates.parse(bare(raw)?).ok_or(MalformedReason::Time)
 }
 
 /// Whether a record is one that can be read.
-#[inline(never)]
 pub fn examine(fields: &Fields<'_>, dates: &mut DateCache) -> Result<(), MalformedReason> {
-    read::<Cow<'_, [u8]>>(fields, dates).map(drop)
+    read(fields, dates).map(drop)
 }
 
 /// Whether a row is written as Asterisk writes it: texts and times quoted. Text inside a quoted column can never look
@@ -148,7 +125,6 @@ pub fn is_well_formed(fields: &Fields<'_>) -> bool {
 }
 
 /// The text of a column: its quotes taken off, doubled quotes made single.
-#[cold]
 pub fn unquote(raw: &[u8]) -> Result<Cow<'_, [u8]>, MalformedReason> {
     let inner = bare(raw)?;
     let Some(first) = memchr(b'"', inner) else { return Ok(Cow::Borrowed(inner)) };
@@ -171,7 +147,6 @@ pub fn unquote(raw: &[u8]) -> Result<Cow<'_, [u8]>, MalformedReason> {
 }
 
 /// What stands between a column's quotes, or the column itself where it has none.
-#[inline(always)]
 fn bare(raw: &[u8]) -> Result<&[u8], MalformedReason> {
     match raw {
         [b'"', inner @ .., b'"'] => Ok(inner),
@@ -180,21 +155,11 @@ fn bare(raw: &[u8]) -> Result<&[u8], MalformedReason> {
     }
 }
 
-#[inline(always)]
 fn is_empty(raw: &[u8]) -> bool {
     raw.is_empty() || raw == b"\"\""
 }
 
-#[inline(always)]
-fn number(fields: &Fields<'_>, column: usize) -> Result<i64, MalformedReason> {
-    match fields.short_number(column) {
-        Some(number) => Ok(i64::from(number)),
-        None => integer(fields.raw(column)),
-    }
-}
-
-#[cold]
-fn integer(raw: &[u8]) -> Result<i64, MalformedReason> {
+fn number(raw: &[u8]) -> Result<i64, MalformedReason> {
     let text = bare(raw)?;
     let (negative, digits) = match text {
         // A clock that was set back makes durations negative.
@@ -224,10 +189,10 @@ mod tests {
     /// A finding of the fuzzer: the sum of what is no digit left 64 bits before it was seen that it is none.
     #[test]
     fn a_number_is_made_of_digits_that_fit() {
-        assert_eq!(integer(b"\"-12\""), Ok(-12));
-        assert_eq!(integer(b"999999999999999999"), Ok(999_999_999_999_999_999));
+        assert_eq!(number(b"\"-12\""), Ok(-12));
+        assert_eq!(number(b"999999999999999999"), Ok(999_999_999_999_999_999));
         for nonsense in [&[b'/'; 18][..], &[0xff; 18], &[b'9'; 19], b"", b"-", b"1.5"] {
-            assert_eq!(integer(nonsense), Err(MalformedReason::Number), "{nonsense:?}");
+            assert_eq!(number(nonsense), Err(MalformedReason::Number), "{nonsense:?}");
         }
     }
 }

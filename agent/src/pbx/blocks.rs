@@ -7,6 +7,12 @@ pub(super) struct Masks {
     pub(super) line_feeds: u64,
 }
 
+/// No more bytes than these are looked at in one go.
+pub(super) const WINDOW: usize = 16 * 1024;
+
+/// Places in a window, with room for what is written beside them.
+pub(super) type Places = [u16; WINDOW + 64];
+
 /// A set of instructions.
 pub(super) trait Lanes {
     /// Looks at a block.
@@ -15,21 +21,21 @@ pub(super) trait Lanes {
     /// Bit i is set where an odd number of bits is set in 0..=i: from an opening quote up to before the closing one.
     fn parity(quotes: u64) -> u64;
 
-    /// Writes the places of a mask's bits into a list from place `at` on, `base` added to each. Some more of the list may be
-    /// written over; what it has no room for is left out. Most masks have no more than `USUAL` bits.
+    /// Writes the places of a mask's bits into a list from place `at` on, `base` added to each; says where the list ends then.
+    /// Some more of the list may be written over.
     #[inline(always)]
-    fn put<const USUAL: usize>(mask: u64, base: u32, list: &mut [u32], at: usize) {
-        put_each::<USUAL>(mask, base, list, at);
+    fn put(mask: u64, base: u16, list: &mut Places, at: usize) -> usize {
+        put_each::<8>(mask, base, list, at);
+        at + mask.count_ones() as usize
     }
 }
 
 /// `AT_ONCE` places are written without looking: where there are no more, nothing is guessed wrong.
 #[inline(always)]
-fn put_each<const AT_ONCE: usize>(mut mask: u64, base: u32, list: &mut [u32], mut at: usize) {
+fn put_each<const AT_ONCE: usize>(mut mask: u64, base: u16, list: &mut Places, mut at: usize) {
     loop {
-        let Some(slots) = list.get_mut(at..).and_then(<[u32]>::first_chunk_mut::<AT_ONCE>) else { return };
-        for slot in slots {
-            *slot = base + mask.trailing_zeros();
+        for slot in &mut list[at.min(WINDOW)..][..AT_ONCE] {
+            *slot = base + mask.trailing_zeros() as u16;
             mask &= mask.wrapping_sub(1);
         }
         if mask == 0 {
@@ -37,6 +43,14 @@ fn put_each<const AT_ONCE: usize>(mut mask: u64, base: u32, list: &mut [u32], mu
         }
         at += AT_ONCE;
     }
+}
+
+/// The same for a mask of a kind that hardly ever comes: kept apart, it does not stand in the way of the others.
+#[cfg(target_arch = "x86_64")]
+#[cold]
+#[inline(never)]
+fn put_many(mask: u64, base: u16, list: &mut Places, at: usize) {
+    put_each::<16>(mask, base, list, at);
 }
 
 /// The instructions that every processor has for which the program was built.
@@ -171,10 +185,10 @@ impl Lanes for Widest {
     }
 
     #[inline(always)]
-    fn put<const USUAL: usize>(mask: u64, base: u32, list: &mut [u32], at: usize) {
+    fn put(mask: u64, base: u16, list: &mut Places, at: usize) -> usize {
         use std::arch::x86_64::{
-            _mm512_add_epi32, _mm512_castsi512_si128, _mm512_cvtepu8_epi32, _mm512_loadu_si512,
-            _mm512_maskz_compress_epi8, _mm512_set1_epi32, _mm512_storeu_si512,
+            _mm256_add_epi16, _mm256_cvtepu8_epi16, _mm256_set1_epi16, _mm256_storeu_si256, _mm512_castsi512_si128,
+            _mm512_loadu_si512, _mm512_maskz_compress_epi8,
         };
 
         const AT_ONCE: usize = 16;
@@ -187,17 +201,18 @@ impl Lanes for Widest {
             }
             numbers
         };
-        let Some(slots) = list.get_mut(at..).and_then(<[u32]>::first_chunk_mut::<AT_ONCE>) else { return };
+        let slots = &mut list[at.min(WINDOW)..][..AT_ONCE];
         // SAFETY: see above; the load reads the 64 numbers, and the store writes the 16 slots.
         unsafe {
             let places = _mm512_maskz_compress_epi8(mask, _mm512_loadu_si512(NUMBERS.as_ptr().cast()));
-            let places = _mm512_cvtepu8_epi32(_mm512_castsi512_si128(places));
-            let places = _mm512_add_epi32(places, _mm512_set1_epi32(base as i32));
-            _mm512_storeu_si512(slots.as_mut_ptr().cast(), places);
+            let places = _mm256_cvtepu8_epi16(_mm512_castsi512_si128(places));
+            let places = _mm256_add_epi16(places, _mm256_set1_epi16(base as i16));
+            _mm256_storeu_si256(slots.as_mut_ptr().cast(), places);
         }
-        if mask.count_ones() as usize > AT_ONCE {
-            // There are hardly ever so many.
-            put_each::<AT_ONCE>(mask, base, list, at);
+        let count = mask.count_ones() as usize;
+        if count > AT_ONCE {
+            put_many(mask, base, list, at);
         }
+        at + count
     }
 }

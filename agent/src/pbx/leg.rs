@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use super::{queue_log::QueueRow, scanner::Column};
+use super::{column::Column, queue_log::QueueRow};
 
 /// A leg of a call, borrowed from the buffer that it was read into.
 ///
@@ -85,6 +85,7 @@ pub enum Disposition {
 
 impl Disposition {
     /// Reads the word that Asterisk writes. `UNKNOWN` and anything else is none of them.
+    #[inline(always)]
     pub fn parse(word: &[u8]) -> Option<Self> {
         Some(match word {
             b"ANSWERED" => Self::Answered,

@@ -1,7 +1,5 @@
 //! Rows out of bytes: scanner, columns and zone put together, and the way back after bytes that are no row.
 
-use std::borrow::Cow;
-
 use memchr::{memchr_iter, memrchr};
 use sha2::{Digest, Sha256};
 
@@ -9,12 +7,13 @@ use sha2::{Digest, Sha256};
 use super::blocks::Wide;
 use super::{
     asterisk_csv::{self, Written},
-    index::{Index, WINDOW},
+    blocks::WINDOW,
+    index::{Found, Index},
     leg::{Leg, MalformedReason, Row, Sink},
-    scanner::{Column, Columns, Fields, MAX_RECORD, Record, scan},
-    uniqueid,
+    scanner::{Columns, Fields, MAX_RECORD, Record, scan},
+    uniqueid, usual,
     wall::DateCache,
-    zone::{WallTimes, Zone},
+    zone::{Times, WallTimes, Zone},
     zone_check::ZoneCheck,
 };
 
@@ -190,10 +189,13 @@ impl RowReader {
         self.index.fill(rest, self.window);
         while taken.rows < limit
             && taken.bytes < until
-            && let Some((fields, next)) = self.index.next(rest)
+            && let Some(found) = self.index.next(rest)
         {
-            self.sense.deliver(&fields, sink);
-            taken = Taken { bytes: next, rows: taken.rows + 1 };
+            taken = Taken { bytes: found.next, rows: taken.rows + 1 };
+            let start = found.start;
+            if !self.sense.deliver(found, sink) {
+                self.row(&rest[start..], false, sink);
+            }
         }
         // Where one row must be looked at for itself, the next ones often must, too.
         self.window = if taken.rows > 0 { WINDOW.min(4 * self.window) } else { SMALL_WINDOW };
@@ -201,6 +203,7 @@ impl RowReader {
     }
 
     /// Delivers one row and returns how many bytes it took; 0 where more must be seen first.
+    #[cold]
     fn row(&mut self, rest: &[u8], whole: bool, sink: &mut impl Sink) -> usize {
         match scan(rest, whole, &mut self.columns) {
             Some(record) if !record.folded => {
@@ -294,35 +297,26 @@ impl RowReader {
         let lines = memchr_iter(b'\n', buffer).map(|line_feed| line_feed + 1);
         lines.into_iter().find(|&line| {
             let text = &buffer[line..];
-            !text.starts_with(QUOTED_MASTER) && matches!(self.witness(text, false), Witness::Row)
+            !text.starts_with(asterisk_csv::QUOTED_MASTER) && matches!(self.witness(text, false), Witness::Row)
         })
     }
 }
 
-/// The account code whose rows come twice.
-const MASTER: &[u8] = b"Master";
-/// The same as it stands in the file.
-const QUOTED_MASTER: &[u8] = b"\"Master\"";
-
 impl Sense {
-    /// The one place where rows are made: everything that it takes is put together here.
+    /// The one place where many rows are made: everything that it takes is put together here. Says whether it was one that is
+    /// written as most are.
     #[inline(always)]
-    fn deliver(&mut self, fields: &Fields<'_>, sink: &mut impl Sink) {
-        if fields.is_plain()
-            && let Ok(written) = asterisk_csv::read::<Column<'_>>(fields, &mut self.dates)
-            && written.account.text() != MASTER
-        {
-            sink.plain(self.understand(written));
-        } else {
-            self.deliver_any(fields, sink);
-        }
+    fn deliver(&mut self, found: Found<'_>, sink: &mut impl Sink) -> bool {
+        let Some(written) = usual::read(found, &mut self.dates) else { return false };
+        sink.plain(self.understand(written));
+        true
     }
 
     /// The same for rows that are written in an unusual way, or may come twice, or are none.
     #[inline(never)]
     fn deliver_any(&mut self, fields: &Fields<'_>, sink: &mut impl Sink) {
-        match asterisk_csv::read::<Cow<'_, [u8]>>(fields, &mut self.dates) {
-            Ok(written) if *written.account == *MASTER && self.is_second(fields.record()) => sink.row(Row::Repeat),
+        match asterisk_csv::read(fields, &mut self.dates) {
+            Ok(written) if written.is_master && self.is_second(fields.record()) => sink.row(Row::Repeat),
             Ok(written) => sink.row(Row::Leg(self.understand(written))),
             Err(why) => self.pass_over(fields.record(), why, sink),
         }
@@ -336,19 +330,18 @@ impl Sense {
 
     #[inline(always)]
     fn understand<'a, T: AsRef<[u8]>>(&mut self, written: Written<'a, T>) -> Leg<'a, T> {
-        if written.account.as_ref() != MASTER {
+        if !written.is_master {
             (self.memory.twice, self.supposed.twice) = (None, false);
         }
-        // Where the row's own channel has no id, that of the call's first channel is the next best.
-        let created = || written.uniqueid.or(written.linkedid).and_then(uniqueid::created);
         let Written { start, answer, end, duration, billed, .. } = written;
-        let last_end = || {
-            self.relied |= self.supposed.last_end;
-            self.memory.last_end
+        // Where the row's own channel has no id, that of the call's first channel is the next best.
+        let id = written.uniqueid.or(written.linkedid);
+        let times = match self.zone.resolve_plain(start, answer, end) {
+            Some(times) => times,
+            None => self.resolve(WallTimes { start, answer, end, duration, billed }, id),
         };
-        let times = self.zone.resolve(WallTimes { start, answer, end, duration, billed }, created, last_end);
         if self.check.wants()
-            && let Some(created) = created()
+            && let Some(created) = id.and_then(uniqueid::created)
         {
             self.check.note(start, times.start, created);
         }
@@ -368,6 +361,15 @@ impl Sense {
             end: times.end,
             disposition: written.disposition,
         }
+    }
+
+    #[cold]
+    fn resolve(&mut self, wall: WallTimes, id: Option<&[u8]>) -> Times {
+        let last_end = || {
+            self.relied |= self.supposed.last_end;
+            self.memory.last_end
+        };
+        self.zone.resolve(wall, || id.and_then(uniqueid::created), last_end)
     }
 
     /// Whether a row of the account code `Master` is the second writing of the row before.

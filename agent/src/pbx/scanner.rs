@@ -14,8 +14,6 @@ pub struct Columns {
     /// One more than the widest layout, so that a wider record shows.
     ends: [u32; MAX_COLUMNS + 1],
     count: usize,
-    /// Bit i is set where column i is not plain: it holds quotes other than the two around it, or something behind them.
-    odd: u32,
 }
 
 impl Columns {
@@ -26,7 +24,7 @@ impl Columns {
 
     /// The columns of the record that was scanned: of these bytes, from their first one on.
     pub fn of<'a>(&'a self, record: &'a [u8]) -> Fields<'a> {
-        Fields { buffer: record, start: 0, end: record.len(), ends: &self.ends[..self.count], odd: self.odd }
+        Fields { record, ends: &self.ends[..self.count] }
     }
 
     fn push(&mut self, end: usize) {
@@ -41,77 +39,18 @@ impl Columns {
 /// A record with its columns.
 #[derive(Clone, Copy)]
 pub struct Fields<'a> {
-    /// What holds the record.
-    buffer: &'a [u8],
-    /// Where it begins and ends.
-    start: usize,
-    end: usize,
-    /// Where its columns end, counted from the buffer's start; the last one ends where the record does.
+    record: &'a [u8],
+    /// Where its columns end; the last one ends where the record does.
     ends: &'a [u32],
-    /// Bit i is set where column i is not plain, as in [`Columns`].
-    odd: u32,
-}
-
-/// The caller's name, the fifth column: the one that often is not plain, and that nobody reads.
-const CALLER_NAME: u32 = 1 << 4;
-
-/// The text of a column of a plain record.
-#[derive(Clone, Copy)]
-pub struct Column<'a> {
-    fields: &'a Fields<'a>,
-    column: usize,
-}
-
-impl<'a> Column<'a> {
-    /// The text as it stands in the record.
-    #[inline(always)]
-    pub fn text(self) -> &'a [u8] {
-        let raw = self.fields.raw(self.column);
-        // In a plain column, where there is one quote there are two.
-        if let [b'"', inner @ .., _] = raw { inner } else { raw }
-    }
-}
-
-impl AsRef<[u8]> for Column<'_> {
-    #[inline(always)]
-    fn as_ref(&self) -> &[u8] {
-        self.text()
-    }
 }
 
 impl<'a> Fields<'a> {
-    /// The record from `start` to `end`, whose columns end at those places in the buffer.
-    #[inline(always)]
-    pub(super) fn new(buffer: &'a [u8], start: usize, end: usize, ends: &'a [u32]) -> Self {
-        Self { buffer, start, end, ends, odd: 0 }
-    }
-
-    /// Takes down that the columns that have these places of the buffer, which are in order, are not plain.
-    #[inline(always)]
-    pub(super) fn note_odd(&mut self, places: &[u32]) {
-        let (Some(first), Some(last)) = (places.first(), places.last()) else { return };
-        // Nearly always they belong to the caller's name, which is the fifth column.
-        match self.ends {
-            [_, _, _, before, end, ..] if before < first && last < end => self.odd = CALLER_NAME,
-            _ => self.note_odd_anywhere(places),
-        }
-    }
-
-    #[cold]
-    fn note_odd_anywhere(&mut self, places: &[u32]) {
-        for place in places {
-            let column = self.ends.partition_point(|end| end < place);
-            self.odd |= 1_u32.checked_shl(column as u32).unwrap_or(0);
-        }
-    }
-
     /// The record's bytes without its line end.
     pub fn record(&self) -> &'a [u8] {
-        &self.buffer[self.start..self.end]
+        self.record
     }
 
     /// How many columns the record has; more than [`MAX_COLUMNS`] where it has too many.
-    #[inline(always)]
     pub fn count(&self) -> usize {
         self.ends.len()
     }
@@ -120,61 +59,10 @@ impl<'a> Fields<'a> {
     ///
     /// # Panics
     /// Where `column` is not below [`Fields::count`].
-    #[inline(always)]
     pub fn raw(&self, column: usize) -> &'a [u8] {
-        let (start, end) = self.ends_of(column);
-        &self.buffer[start..end]
+        let start = if column == 0 { 0 } else { self.ends[column - 1] as usize + 1 };
+        &self.record[start..self.ends[column] as usize]
     }
-
-    #[inline(always)]
-    fn ends_of(&self, column: usize) -> (usize, usize) {
-        let start = if column == 0 { self.start } else { self.ends[column - 1] as usize + 1 };
-        (start, self.ends[column] as usize)
-    }
-
-    /// The number in a column of one to eight digits and nothing else; none where it is written in another way.
-    #[inline(always)]
-    pub fn short_number(&self, column: usize) -> Option<u32> {
-        let (start, end) = self.ends_of(column);
-        let last = self.buffer.get(end.checked_sub(8)?..end)?.first_chunk::<8>()?;
-        let blank = 64_u32.wrapping_sub(8 * (end - start) as u32);
-        if blank < 64 { eight_digits(u64::from_le_bytes(*last), blank) } else { None }
-    }
-
-    /// Whether every column's text stands in the record as it is, between two quotes or without any, but for the caller's name.
-    #[inline(always)]
-    pub fn is_plain(&self) -> bool {
-        self.odd & !CALLER_NAME == 0
-    }
-
-    #[cfg(test)]
-    pub(super) fn is_odd(&self, column: usize) -> bool {
-        self.odd & 1 << column != 0
-    }
-
-    /// The text of a column, where the record is plain.
-    #[inline(always)]
-    pub fn column(&'a self, column: usize) -> Column<'a> {
-        Column { fields: self, column }
-    }
-}
-
-/// The number that eight bytes, the first of them the lowest of the word, are the digits of; the lowest `blank` bits count as
-/// zeros.
-#[inline(always)]
-pub(crate) fn eight_digits(text: u64, blank: u32) -> Option<u32> {
-    const ZEROS: u64 = 0x3030_3030_3030_3030;
-    // Makes the highest bit of a byte appear where there is more than a nine.
-    const TOO_MUCH: u64 = 0x7676_7676_7676_7676;
-    let digits = (text ^ ZEROS) >> blank << blank;
-    if (digits.wrapping_add(TOO_MUCH) | digits) & 0x8080_8080_8080_8080 != 0 {
-        return None;
-    }
-    // Pairs in every other byte, then all four of them weighed at once.
-    let pairs = (digits * 10).wrapping_add(digits >> 8);
-    let left = (pairs & 0x0000_00ff_0000_00ff).wrapping_mul(100 + (1_000_000 << 32));
-    let right = (pairs >> 16 & 0x0000_00ff_0000_00ff).wrapping_mul(1 + (10_000 << 32));
-    Some((left.wrapping_add(right) >> 32) as u32)
 }
 
 /// What was found at the start of a buffer.
@@ -192,15 +80,12 @@ pub struct Record {
 /// that nothing follows. Absent where it does not end within the buffer or within [`MAX_RECORD`].
 pub fn scan(buffer: &[u8], whole: bool, columns: &mut Columns) -> Option<Record> {
     columns.count = 0;
-    columns.odd = 0;
     let limit = buffer.len().min(MAX_RECORD);
     let whole = whole && limit == buffer.len();
     let buffer = &buffer[..limit];
     let mut inside = 0_u64;
     let mut folded = 0_u64;
     let mut base = 0;
-    // What the last bytes of the block before were; a column starts where the record does.
-    let (mut after_quote, mut at_start, mut after_start, mut after_close) = (0, 1, 0, 0);
     while base < limit {
         let Masks { quotes, commas, line_feeds } = masks(buffer, base);
         let quoted = Everywhere::parity(quotes) ^ inside;
@@ -209,23 +94,6 @@ pub fn scan(buffer: &[u8], whole: bool, columns: &mut Columns) -> Option<Record>
         let before = ends ^ ends.wrapping_sub(1);
         folded |= line_feeds & quoted & before;
         let mut separators = commas & !quoted & before;
-
-        // A quote in its place opens a column, at its start, or closes it. Any other is doubled, or out of place.
-        let starts = (separators << 1) | at_start;
-        let doubled = quotes & ((quotes << 1) | after_quote) & !((starts << 1) | after_start);
-        let strays = quotes & quoted & !starts;
-        // Behind the closing quote nothing but a separator may stand.
-        let closing = quotes & !quoted;
-        let behind = ((closing << 1) | after_close) & !(separators | ends | quotes);
-        let mut odd = (doubled | strays | behind) & before;
-        (after_quote, at_start, after_start) = (quotes >> 63, separators >> 63, starts >> 63);
-        after_close = closing >> 63;
-        while odd != 0 {
-            let column = columns.count + (separators & (odd ^ odd.wrapping_sub(1))).count_ones() as usize;
-            columns.odd |= 1_u32.checked_shl(column as u32).unwrap_or(0);
-            odd &= odd - 1;
-        }
-
         while separators != 0 {
             columns.push(base + separators.trailing_zeros() as usize);
             separators &= separators - 1;
@@ -319,20 +187,6 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_short_number_is_its_digits(before in "[0-9,]{0,9}", text in "[0-9/:a ]{0,2}[0-9]{0,8}") {
-            let record = [before.as_bytes(), text.as_bytes()].concat();
-            let ends: Vec<u32> = (0..record.len()).filter(|&at| at < before.len() && record[at] == b',')
-                .chain([record.len()]).map(|end| end as u32).collect();
-            let fields = Fields { buffer: &record, start: 0, end: record.len(), ends: &ends, odd: 0 };
-            let column = std::str::from_utf8(fields.raw(ends.len() - 1)).unwrap();
-            let found = fields.short_number(ends.len() - 1);
-            let is_short = (1..=8).contains(&column.len()) && column.bytes().all(|byte| byte.is_ascii_digit());
-            // At the buffer's start there are no eight bytes to be looked at.
-            prop_assert!(!is_short || found.is_some() || record.len() < 8);
-            prop_assert_eq!(found.or(column.parse().ok().filter(|_| is_short)), column.parse().ok().filter(|_| is_short));
-        }
-
-        #[test]
         fn agrees_with_the_plain_rule(text in proptest::collection::vec(
             prop_oneof![6 => Just(b'x'), 2 => Just(b'"'), 1 => Just(b','), 1 => Just(b'\n'), 1 => Just(b'\r')], 0..400)) {
             let mut columns = Columns::default();
@@ -340,22 +194,6 @@ mod tests {
                 .map(|record| (record.consumed, columns.ends[..columns.count].iter().map(|&end| end as usize).collect()));
             let expected = plainly(&text).map(|(end, mut ends)| { ends.truncate(MAX_COLUMNS + 1); (end, ends) });
             prop_assert_eq!(found, expected);
-            let mut columns = Columns::default();
-            if let Some(record) = scan(&text, false, &mut columns) {
-                let fields = columns.of(&text[..record.length]);
-                for column in 0..fields.count() {
-                    let raw = fields.raw(column);
-                    let quotes: Vec<usize> = (0..raw.len()).filter(|&at| raw[at] == b'"').collect();
-                    // A carriage return before the line end makes the last one look odd.
-                    let plain = quotes.is_empty() || quotes == [0, raw.len() - 1];
-                    let exact = column + 1 < fields.count() || text[record.length] != b'\r';
-                    prop_assert!(fields.is_odd(column) != plain || !exact, "{:?}", raw);
-                    if !fields.is_odd(column) {
-                        let unquoted = crate::pbx::asterisk_csv::unquote(raw);
-                        prop_assert_eq!(unquoted.as_deref(), Ok(fields.column(column).text()));
-                    }
-                }
-            }
         }
 
         #[test]

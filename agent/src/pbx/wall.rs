@@ -1,15 +1,22 @@
 //! Times as Asterisk writes them, `2026-11-22 01:00:41`: a reading of a wall clock, without a zone.
 
 /// Reads such times; remembers the last date, since the next row mostly has the same.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct DateCache {
-    text: [u8; 10],
+    /// The date and the blank behind it, as two words that overlap.
+    date: [u64; 2],
     seconds: i64,
+}
+
+impl Default for DateCache {
+    fn default() -> Self {
+        // No text is both, where they overlap.
+        Self { date: [0, u64::MAX], seconds: 0 }
+    }
 }
 
 impl DateCache {
     /// The time in seconds since 1970 as if the wall clock ran on UTC; absent where the text is no such time.
-    #[inline(always)]
     pub fn parse(&mut self, text: &[u8]) -> Option<i64> {
         self.parse_whole(text.try_into().ok()?)
     }
@@ -17,15 +24,20 @@ impl DateCache {
     /// The same of a text of the right length.
     #[inline(always)]
     pub fn parse_whole(&mut self, text: &[u8; 19]) -> Option<i64> {
-        let (date, time) = text.split_first_chunk::<10>()?;
-        if *date != self.text {
-            self.seconds = days(date)? * 86_400;
-            self.text = *date;
+        let word = |at: usize| text[at..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        let date = [word(0), word(3)];
+        if date != self.date {
+            self.turn_to(date, text)?;
         }
-        let &[b' ', h1, h2, c1, m1, m2, c2, s1, s2] = time else { return None };
-        let (hour, minute, second) = clock_time([h1, h2, c1, m1, m2, c2, s1, s2])?;
-        // A clock that knows leap seconds shows a second 60.
-        (hour < 24 && minute < 60 && second <= 60).then(|| self.seconds + hour * 3600 + minute * 60 + second)
+        clock_time(word(11)).map(|time| self.seconds + time)
+    }
+
+    #[cold]
+    fn turn_to(&mut self, words: [u64; 2], text: &[u8; 19]) -> Option<()> {
+        let (date, [b' ', ..]) = text.split_first_chunk::<10>()? else { return None };
+        self.seconds = days(date)? * 86_400;
+        self.date = words;
+        Some(())
     }
 }
 
@@ -36,20 +48,24 @@ pub fn text(seconds: i64) -> String {
     time.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-/// The three numbers of `01:00:41`, all eight bytes at once.
+/// The second of the day that `01:00:41` is, all eight bytes looked at at once, the first of them the lowest of the word.
 #[inline(always)]
-fn clock_time(text: [u8; 8]) -> Option<(i64, i64, i64)> {
+fn clock_time(text: u64) -> Option<i64> {
     const BLANK: u64 = u64::from_le_bytes(*b"00:00:00");
+    const HIGH: u64 = 0x8080_8080_8080_8080;
     // What makes the highest bit of a byte appear: ten where a digit stands, one where a colon does.
     const TOO_MUCH: u64 = u64::from_le_bytes([0x76, 0x76, 0x7f, 0x76, 0x76, 0x7f, 0x76, 0x76]);
-    let digits = u64::from_le_bytes(text) ^ BLANK;
-    if (digits.wrapping_add(TOO_MUCH) | digits) & 0x8080_8080_8080_8080 != 0 {
+    const NUMBERS: u64 = u64::from_le_bytes([0xff, 0, 0, 0xff, 0, 0, 0xff, 0]);
+    // What makes it appear where an hour is 24, a minute 60, or a second 61: a clock that knows leap seconds shows a 60.
+    const TOO_LATE: u64 = u64::from_le_bytes([0x80 - 24, 0, 0, 0x80 - 60, 0, 0, 0x80 - 61, 0]);
+    let digits = text ^ BLANK;
+    // In every byte ten times its digit, and the digit behind it.
+    let numbers = (digits.wrapping_mul(10).wrapping_add(digits >> 8)) & NUMBERS;
+    if (digits.wrapping_add(TOO_MUCH) | digits | numbers.wrapping_add(TOO_LATE)) & HIGH != 0 {
         return None;
     }
-    // In every byte ten times its digit, and the digit behind it.
-    let pairs = digits * 10 + (digits >> 8);
-    let pair = |place: u32| (pairs >> (8 * place) & 0xff) as i64;
-    Some((pair(0), pair(3), pair(6)))
+    let number = |place: u32| (numbers >> (8 * place) & 0xff) as i64;
+    Some((number(0) * 60 + number(3)) * 60 + number(6))
 }
 
 /// Days since 1970 of `2026-11-22`.
@@ -98,6 +114,8 @@ mod tests {
             "1969-12-31 00:00:00",
             "2026-11-22 0a:00:00",
             " 026-11-22 00:00:00",
+            "\0\0\0\0\0\0\0\0\0\0 00:00:00",
+            "\0\0\0\0\0\0\0\0\0\0\000:00:00",
         ] {
             assert_eq!(dates.parse(text.as_bytes()), None, "{text}");
         }
@@ -106,12 +124,18 @@ mod tests {
     proptest! {
         #[test]
         fn a_clock_time_is_six_digits_and_two_colons(text in proptest::array::uniform8(
-            prop_oneof![4 => b'0'..=b'9', 2 => Just(b':'), 1 => any::<u8>()])) {
+            prop_oneof![9 => b'0'..=b'9', 6 => Just(b':'), 1 => any::<u8>()]), clock in any::<bool>()) {
+            let mut text = text;
+            if clock {
+                (text[2], text[5]) = (b':', b':');
+            }
             let expected = match text {
                 [h1, h2, b':', m1, m2, b':', s1, s2] => pair(h1, h2).zip(pair(m1, m2)).zip(pair(s1, s2)),
                 _ => None,
             };
-            prop_assert_eq!(clock_time(text), expected.map(|((hour, minute), second)| (hour, minute, second)));
+            let expected = expected.filter(|((hour, minute), second)| *hour < 24 && *minute < 60 && *second < 61);
+            let seconds = expected.map(|((hour, minute), second)| hour * 3600 + minute * 60 + second);
+            prop_assert_eq!(clock_time(u64::from_le_bytes(text)), seconds);
         }
 
         #[test]

@@ -119,11 +119,19 @@ impl Zone {
         Self { rules, name, from: 0, until: 0, offset: 0 }
     }
 
+    /// Turns a row's times into UTC, where all of them lie in the stretch of one offset that was looked up last, and in order.
+    #[inline(always)]
+    pub fn resolve_plain(&self, start: i64, answer: Option<i64>, end: i64) -> Option<Times> {
+        let between = answer.unwrap_or(end);
+        let plain = self.from <= start && start <= between && between <= end && end < self.until;
+        let at = |time: i64| time - self.offset;
+        plain.then(|| Times { start: at(start), answer: answer.map(at), end: at(end) })
+    }
+
     /// Turns a row's times into UTC.
     ///
     /// In the hour that autumn repeats a wall time stands for two moments. The second at which the channel was made,
     /// which `created` tells, decides; then `duration`; then `last_end`, the end of the row before.
-    #[inline(always)]
     pub fn resolve(
         &mut self,
         wall: WallTimes,

@@ -152,10 +152,15 @@ impl Sink for Gathering<'_, '_> {
 impl Gathered {
     #[inline(always)]
     fn add(&mut self, key: CallKey, slip: Slip) {
+        // Written where it will stay in most cases: what one row says need not be copied then.
+        self.slips.push(slip);
         match self.places.find_or_push(key, &mut self.keys) {
-            Ok(place) => self.merge(place, &slip.call()),
+            Ok(place) => {
+                if let Some(part) = self.slips.pop() {
+                    self.merge(place, &part.call());
+                }
+            }
             Err(()) => {
-                self.slips.push(slip);
                 self.standings.push(Standing::Slip);
                 let second = key.second();
                 let (first, last) = self.seconds.unwrap_or((second, second));
@@ -244,10 +249,13 @@ impl Gathered {
     /// What all calls amount to that are still here. They get no more legs; their memory is used again.
     pub fn close(&mut self, packer: &mut Packer) -> Closed {
         for (slip, standing) in self.slips.iter().zip(&self.standings) {
-            match *standing {
-                Standing::Slip => packer.add(&slip.share()),
-                Standing::Call(number) => packer.add(&self.calls[number as usize].share()),
-                Standing::Gone => {}
+            if let Standing::Slip = *standing {
+                packer.add(&slip.share());
+            }
+        }
+        for standing in &self.standings {
+            if let Standing::Call(number) = *standing {
+                packer.add(&self.calls[number as usize].share());
             }
         }
         self.lone.iter().for_each(|slip| packer.add(&slip.share()));

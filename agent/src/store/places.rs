@@ -5,9 +5,9 @@ use crate::call::CallKey;
 /// Where each key of a list stands in it.
 #[derive(Default)]
 pub(super) struct Places {
-    /// At the place that a key's hash names, or the next that is free: the hash's upper half, and one more than where the key
-    /// stands. Zero is free. At most half of them are taken.
-    slots: Vec<u64>,
+    /// At the place that a key's hash names, or the next that is free: as many bits of the hash as there is room for, above one
+    /// more than where the key stands. Zero is free. At most half of them are taken.
+    slots: Vec<u32>,
 }
 
 /// No table is smaller.
@@ -29,7 +29,7 @@ impl Places {
             Ok(place) => Ok(place),
             Err(slot) => {
                 keys.push(key);
-                self.slots[slot] = tag(&key) | keys.len() as u64;
+                self.slots[slot] = self.tag(&key) | keys.len() as u32;
                 Err(())
             }
         }
@@ -45,12 +45,18 @@ impl Places {
             if slot == 0 {
                 return Err(at);
             }
-            let place = (slot as u32 - 1) as usize;
-            if (slot ^ tag(key)) >> 32 == 0 && keys.get(place) == Some(key) {
+            let place = (slot as usize & last) - 1;
+            if (slot ^ self.tag(key)) as usize & !last == 0 && keys.get(place) == Some(key) {
                 return Ok(place);
             }
             at = (at + 1) & last;
         }
+    }
+
+    /// The part of the hash that stands in the slot: above the bits that number the slots.
+    #[inline(always)]
+    fn tag(&self, key: &CallKey) -> u32 {
+        (key.hash() >> 32) as u32 & !(self.slots.len() as u32 - 1)
     }
 
     #[cold]
@@ -60,7 +66,7 @@ impl Places {
         self.slots.resize(room, 0);
         for (place, key) in keys.iter().enumerate() {
             if let Err(slot) = self.look(key, &keys[..place]) {
-                self.slots[slot] = tag(key) | (place as u64 + 1);
+                self.slots[slot] = self.tag(key) | (place as u32 + 1);
             }
         }
     }
@@ -69,11 +75,6 @@ impl Places {
     pub(super) fn clear(&mut self) {
         self.slots.fill(0);
     }
-}
-
-#[inline(always)]
-fn tag(key: &CallKey) -> u64 {
-    key.hash() >> 32 << 32
 }
 
 #[cfg(test)]

@@ -10,11 +10,8 @@ use super::{
 /// Records up to the first that is folded or does not end: their bytes, where each column ends, and which are plain.
 type Records = Vec<(Vec<u8>, Vec<Vec<u8>>, Vec<bool>)>;
 
-fn shown(fields: &Fields<'_>) -> (Vec<u8>, Vec<Vec<u8>>, Vec<bool>) {
-    let count = fields.count().min(22);
-    let columns = (0..count).map(|column| fields.raw(column).to_vec()).collect();
-    (fields.record().to_vec(), columns, (0..count).map(|column| !fields.is_odd(column)).collect())
-}
+/// No layout has more columns, and the scanner counts no more than one beyond.
+const SHOWN: usize = 22;
 
 fn by_scanner(mut text: &[u8]) -> Records {
     let mut records = Vec::new();
@@ -22,7 +19,14 @@ fn by_scanner(mut text: &[u8]) -> Records {
     while let Some(record) = scan(text, false, &mut columns).filter(|record| !record.folded)
         && !matches!(text[0], b'\n' | b'\r' | 0)
     {
-        records.push(shown(&columns.of(&text[..record.length])));
+        let bytes = &text[..record.length];
+        let fields = columns.of(bytes);
+        let raw: Vec<Vec<u8>> = (0..fields.count().min(SHOWN)).map(|column| fields.raw(column).to_vec()).collect();
+        let plain = raw.iter().map(|raw| {
+            let quotes: Vec<usize> = (0..raw.len()).filter(|&at| raw[at] == b'"').collect();
+            quotes.is_empty() || quotes == [0, raw.len() - 1]
+        });
+        records.push((bytes.to_vec(), raw.clone(), plain.collect()));
         text = &text[record.consumed..];
     }
     records
@@ -32,11 +36,18 @@ fn by_index(text: &[u8], fill: impl Fn(&mut Index, &[u8])) -> Records {
     let mut index = Index::default();
     fill(&mut index, text);
     let mut records = Vec::new();
-    let mut end = 0;
-    while let Some((fields, next)) = index.next(text) {
-        records.push(shown(&fields));
-        assert!(next > end);
-        end = next;
+    let mut after = 0;
+    while let Some(found) = index.next(text) {
+        assert!(found.next > after && found.start >= after);
+        after = found.next;
+        let ends: Vec<usize> = found.ends.iter().map(|&end| end.into()).collect();
+        let starts = std::iter::once(found.start).chain(ends.iter().map(|end| end + 1));
+        let columns: Vec<_> = starts.zip(ends.iter().copied()).take(SHOWN).collect();
+        records.push((
+            text[found.start..*ends.last().unwrap()].to_vec(),
+            columns.iter().map(|&(start, end)| text[start..end].to_vec()).collect(),
+            columns.iter().map(|&(start, end)| found.odd_between(start, end) == 0).collect(),
+        ));
     }
     records
 }
@@ -56,7 +67,7 @@ proptest! {
         // What the index leaves out is looked at for itself: it may end early, by a block or where columns are too many.
         prop_assert!(found.len() <= expected.len());
         for (found, expected) in found.iter().zip(&expected) {
-            if found.1.len() < 22 {
+            if found.1.len() < SHOWN {
                 prop_assert_eq!(found, expected);
             } else {
                 prop_assert_eq!(&found.0, &expected.0);

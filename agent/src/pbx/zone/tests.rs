@@ -138,4 +138,27 @@ proptest::proptest! {
             proptest::prop_assert_eq!(zone.resolve(written, || Some(moment), || None).start, moment);
         }
     }
+
+    /// Nor must the quickest: wall times of any kind, most of them near a change of the clock, through zones that looked up others before.
+    #[test]
+    fn the_quickest_way_is_the_right_way(
+        calls in proptest::collection::vec((-9_000..9_000_i64, -100..2_000_i64, -100..2_000_i64, proptest::bool::ANY), 1..30),
+        pick in 0..4_usize,
+    ) {
+        let (name, change) = [
+            ("America/New_York", "2026-11-01T02:00:00"),
+            ("America/New_York", "2026-03-08T02:00:00"),
+            ("Australia/Lord_Howe", "2026-04-05T02:00:00"),
+            ("Asia/Kolkata", "2026-04-05T02:00:00"),
+        ][pick];
+        let mut zone = zone(name);
+        for (from, ring, length, is_answered) in calls {
+            let start = wall(change) + from;
+            let (answer, end) = (is_answered.then_some(start + ring), start + length);
+            let written = WallTimes { start, answer, end, duration: length, billed: 0 };
+            let quick = zone.resolve_plain(start, answer, end);
+            let times = zone.resolve(written, || None, || None);
+            proptest::prop_assert!(quick.is_none_or(|quick| quick == times), "{quick:?} {times:?}");
+        }
+    }
 }
