@@ -33,6 +33,15 @@ pub fn example(head: &str, shown: &[Shown<'_>], sections: &[Section]) -> String 
     text
 }
 
+/// The same file with each setting in force that has a value.
+pub fn in_force(example: &str) -> String {
+    let is_setting = |line: &str| {
+        line.strip_prefix('#').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '['))
+    };
+    let line = |line: &str| if is_setting(line) { format!("{}\n", &line[1..]) } else { format!("{line}\n") };
+    example.lines().filter(|line| !line.contains(UNSAID)).map(line).collect()
+}
+
 fn value(shown: &[Shown<'_>], section: &Section, key: &Key) -> String {
     if let Some(default) = &key.default {
         return default.to_string();

@@ -10,16 +10,24 @@ mod manual;
 mod page;
 mod types;
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use toml::{Table, Value};
 
 use self::types::{Field, Kind, Types};
 pub use self::{
-    example::{Shown, UNSAID, example},
+    example::{Shown, UNSAID, example, in_force},
     manual::{Manual, manual},
     page::page,
 };
+
+/// A file of the repository.
+pub fn file(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
 
 /// The settings of a program.
 pub struct Book<'a> {

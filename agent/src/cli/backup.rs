@@ -109,17 +109,17 @@ fn switch(config: &Path, loaded: &Loaded, on: bool) -> anyhow::Result<()> {
     };
     let waits: Vec<&Wait> = reloaded.waits.iter().filter(|wait| wait.section == "backup").collect();
     let state = StateDir::new(&loaded.settings.state_dir);
-    match if waits.is_empty() && reach.hidden.is_empty() { None } else { Some(service::restart(config, &state)?) } {
-        None => println!("Backups are on: `demarc backup now` makes the first one."),
-        Some(Restart::Done) => {
+    let needs_restart = !waits.is_empty() || !reach.hidden.is_empty();
+    let restart = if needs_restart { Some(service::restart(config, &state)?) } else { None };
+    if let Some(Restart::Left(why)) = restart {
+        println!("Backups are on in the config file, and demarc cannot make a whole one yet.");
+        waits.iter().for_each(|wait| println!("{}", wait.words));
+        left.insert(0, format!("restart demarc ({why}): {}", service::restart_line(config)));
+    } else {
+        if restart.is_some() {
             println!("demarc was restarted: a running one cannot be given more rights. No call is lost by that.");
-            println!("Backups are on: `demarc backup now` makes the first one.");
         }
-        Some(Restart::Left(why)) => {
-            println!("Backups are on in the config file, and demarc cannot make a whole one yet.");
-            waits.iter().for_each(|wait| println!("{}", wait.words));
-            left.insert(0, format!("restart demarc ({why}): {}", service::restart_line(config)));
-        }
+        println!("Backups are on: `demarc backup now` makes the first one.");
     }
     if let Some(status) = status(loaded) {
         let paths: Vec<String> = status.paths.iter().map(|path| path.display().to_string()).collect();

@@ -4,12 +4,9 @@
 //! `make docs` writes all three files anew. The tests fail where a type, a word, the reference or the example says what the others
 //! do not.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, path::Path};
 
-use demarc_reference::{Book, Key, Manual, Section, Shown, UNSAID, check_keys, example, manual, page, paths};
+use demarc_reference::{Book, Key, Manual, Section, Shown, check_keys, example, file, in_force, manual, page, paths};
 use expect_test::expect_file;
 use toml::{Table, Value};
 
@@ -76,11 +73,6 @@ fn whole_source(least: Table) -> Table {
     Table::try_from(source).unwrap()
 }
 
-/// A file of the repository.
-fn file(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
-}
-
 #[test]
 fn the_reference_in_docs_is_what_the_types_say() {
     expect_file![file("docs/settings.md")].assert_eq(&page(PAGE, &sections()));
@@ -122,15 +114,7 @@ fn the_shipped_example_loads_as_it_is_and_with_every_line_in_force() {
     let name = Path::new("demarc.toml");
     let load = |text: &str| load_text(name, text, std::iter::empty()).unwrap().settings;
     assert_eq!(load(&text), Settings::default(), "as shipped it says nothing");
-    let is_setting = |line: &str| {
-        line.strip_prefix('#').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '['))
-    };
-    let whole: String = text
-        .lines()
-        .filter(|line| !line.contains(UNSAID))
-        .map(|line| if is_setting(line) { format!("{}\n", &line[1..]) } else { format!("{line}\n") })
-        .collect();
-    let in_force = load(&whole);
+    let in_force = load(&in_force(&text));
     assert_eq!(in_force.stats, Settings::default().stats);
     assert_eq!(in_force.pbx.source.len(), sections().iter().filter(|section| section.kind.is_some()).count());
 }

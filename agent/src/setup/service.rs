@@ -3,7 +3,6 @@
 use std::{
     os::unix::net::UnixStream,
     path::Path,
-    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -65,7 +64,8 @@ pub fn bring_up(config: &Path, state: &StateDir) -> anyhow::Result<Service> {
     if !has_unit(config) {
         return Ok(Service::ByHand);
     }
-    systemctl(&["enable", "--now", UNIT], "could not start demarc")?;
+    unit::systemctl(&["enable", "--now", UNIT])
+        .context("demarc was not started; journalctl -u demarc -n 20 says why")?;
     wait_for_answers(state)?;
     Ok(Service::Started)
 }
@@ -108,24 +108,15 @@ pub fn restart(config: &Path, state: &StateDir) -> anyhow::Result<Restart> {
     if !status.support.sessions.is_empty() {
         return Ok(Restart::Left("a support session runs, which that would cut off"));
     }
-    systemctl(&["try-restart", UNIT], "could not restart demarc")?;
+    unit::systemctl(&["try-restart", UNIT]).context("demarc was not restarted; journalctl -u demarc -n 20 says why")?;
     wait_for_answers(state)?;
     Ok(Restart::Done)
 }
 
 /// The process that systemd has started for the unit.
 fn main_process() -> Option<u32> {
-    let asked =
-        Command::new("systemctl").args(["show", UNIT, "--property=MainPID"]).stdin(Stdio::null()).output().ok()?;
-    String::from_utf8_lossy(&asked.stdout).trim().strip_prefix("MainPID=")?.parse().ok()
-}
-
-fn systemctl(words: &[&str], trouble: &str) -> anyhow::Result<()> {
-    let done = Command::new("systemctl").args(words).stdin(Stdio::null()).stdout(Stdio::null()).status();
-    if !done.context("systemctl cannot be run")?.success() {
-        bail!("systemd {trouble}; journalctl -u demarc -n 20 says why");
-    }
-    Ok(())
+    let shown = unit::systemctl(&["show", UNIT, "--property=MainPID"]).ok()?;
+    shown.trim().strip_prefix("MainPID=")?.parse().ok()
 }
 
 fn wait_for_answers(state: &StateDir) -> anyhow::Result<()> {

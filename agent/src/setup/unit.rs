@@ -19,9 +19,20 @@ const HEAD: &str =
 
 /// The unit as it is in force, drop-ins included, if there is one.
 pub fn text() -> Option<String> {
-    let shown = Command::new("systemctl").args(["cat", UNIT]).stdin(Stdio::null()).stderr(Stdio::null()).output();
-    let shown = shown.ok().filter(|shown| shown.status.success())?;
-    Some(String::from_utf8_lossy(&shown.stdout).into_owned())
+    systemctl(&["cat", UNIT]).ok()
+}
+
+/// Runs `systemctl` with these words, and gives what it prints.
+///
+/// # Errors
+/// When it cannot be run, or fails: with what it says about that.
+pub(super) fn systemctl(words: &[&str]) -> io::Result<String> {
+    let run = Command::new("systemctl").args(words).stdin(Stdio::null()).output()?;
+    if !run.status.success() {
+        let said = String::from_utf8_lossy(&run.stderr);
+        return Err(io::Error::other(format!("systemctl {} failed: {}", words.join(" "), said.trim())));
+    }
+    Ok(String::from_utf8_lossy(&run.stdout).into_owned())
 }
 
 /// Whether a drop-in can show a part of what that unit hides: systemd 219 knows only how to shut.
@@ -83,8 +94,7 @@ pub fn show(paths: &[PathBuf]) -> io::Result<()> {
     Staged::write(file, drop_in(before.as_deref(), paths).as_bytes()).and_then(Staged::commit)?;
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(file, fs::Permissions::from_mode(0o644))?;
-    let read = Command::new("systemctl").arg("daemon-reload").stdin(Stdio::null()).status()?;
-    if read.success() { Ok(()) } else { Err(io::Error::other("systemctl daemon-reload failed")) }
+    systemctl(&["daemon-reload"]).map(drop)
 }
 
 /// A path as a list of paths in a unit has it.

@@ -1,12 +1,9 @@
 //! The reference of the hub's settings, once more as a page of the manual, and the example of a whole file: made of the types as
 //! those of the agent are. `make docs` writes all three anew; the tests fail where they differ.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
-use demarc_reference::{Book, Manual, Section, check_keys, example, manual, page, paths};
+use demarc_reference::{Book, Manual, Section, check_keys, example, file, in_force, manual, page, paths};
 use expect_test::expect_file;
 use serde::Serializer;
 use toml::Table;
@@ -72,11 +69,6 @@ fn sections() -> Vec<Section> {
     Book { root: "Config", files, defaults, allowed: ALLOWED, whole: |least| least }.sections()
 }
 
-/// A file of the repository.
-fn file(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
-}
-
 #[test]
 fn the_reference_in_docs_is_what_the_types_say() {
     expect_file![file("docs/hub-settings.md")].assert_eq(&page(PAGE, &sections()));
@@ -103,12 +95,7 @@ fn the_keys_are_those_that_serde_takes_and_each_has_words() {
 #[test]
 fn the_shipped_example_loads_with_every_line_in_force() {
     let text = std::fs::read_to_string(file("deploy/hub/hub.toml")).unwrap();
-    let is_setting = |line: &str| {
-        line.strip_prefix('#').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '['))
-    };
-    let in_force = |line: &str| if is_setting(line) { format!("{}\n", &line[1..]) } else { format!("{line}\n") };
-    let whole: String = text.lines().map(in_force).collect();
-    let config = Config::parse(&whole, Path::new("hub.toml"), Path::new("/srv/hub")).unwrap();
+    let config = Config::parse(&in_force(&text), Path::new("hub.toml"), Path::new("/srv/hub")).unwrap();
     assert_eq!(config.address(), "hub.example.com:443");
     assert_eq!(config.limits, super::Limits::default());
 }
