@@ -25,14 +25,15 @@ pub(super) trait Lanes {
     /// Some more of the list may be written over.
     #[inline(always)]
     fn put(mask: u64, base: u16, list: &mut Places, at: usize) -> usize {
-        put_each::<8>(mask, base, list, at);
+        put_each(mask, base, list, at);
         at + mask.count_ones() as usize
     }
 }
 
-/// `AT_ONCE` places are written without looking: where there are no more, nothing is guessed wrong.
+/// Some places are written without looking: where there are no more, nothing is guessed wrong.
 #[inline(always)]
-fn put_each<const AT_ONCE: usize>(mut mask: u64, base: u16, list: &mut Places, mut at: usize) {
+fn put_each(mut mask: u64, base: u16, list: &mut Places, mut at: usize) {
+    const AT_ONCE: usize = 8;
     loop {
         for slot in &mut list[at.min(WINDOW)..][..AT_ONCE] {
             *slot = base + mask.trailing_zeros() as u16;
@@ -50,7 +51,7 @@ fn put_each<const AT_ONCE: usize>(mut mask: u64, base: u16, list: &mut Places, m
 #[cold]
 #[inline(never)]
 fn put_many(mask: u64, base: u16, list: &mut Places, at: usize) {
-    put_each::<16>(mask, base, list, at);
+    put_each(mask, base, list, at);
 }
 
 /// The instructions that every processor has for which the program was built.

@@ -253,6 +253,7 @@ impl Gathered {
                 packer.add(&slip.share());
             }
         }
+        // In a pass of their own, since they lie elsewhere: memory is read in order.
         for standing in &self.standings {
             if let Standing::Call(number) = *standing {
                 packer.add(&self.calls[number as usize].share());
