@@ -5,6 +5,7 @@ import pathlib
 import shutil
 import statistics
 
+import floor
 import peers
 import process
 import programs
@@ -21,6 +22,8 @@ FILES = [
 # A peer that is asked for calls, and not for rows.
 CALLS = ", calls"
 HERE = pathlib.Path(__file__).parent
+# What the last import has stored.
+STORED = programs.WORK / "stored.db"
 
 
 def measure():
@@ -87,6 +90,22 @@ def _compare(name, what, file, columns):
                 figures={"demarc": runs["Demarc"], "peer": runs[peer], "answer": answer},
             )
         )
+    least = floor.of(file, STORED, programs.WORK / "floor.db")
+    alone = least["reading"] + least["storing"]
+    print(f"   {name}: reading alone {least['reading']:.3f} s, storing alone {least['storing']:.3f} s", flush=True)
+    results.append(
+        table.row(
+            title,
+            "reading and storing alone",
+            ratio=alone / middle["Demarc"],
+            words="speed",
+            demarc=f"{middle['Demarc']:.2f} s",
+            theirs=f"{alone:.2f} s: {least['reading']:.2f} s and {least['storing']:.2f} s",
+            aim=None,
+            asked="dd by all processors, to nowhere; then the same results into an empty store through SQLite",
+            figures={"demarc": runs["Demarc"], "least": least},
+        )
+    )
     results.append(
         table.row(
             f"peak memory of that import: {what}",
@@ -145,5 +164,6 @@ def _demarc(file, answer, log):
         raise RuntimeError(f"wrong report: {report['calls']} calls, {cells}; right is {answer}")
     if report["malformed"]:
         raise RuntimeError(f"{report['malformed']} rows were not understood")
+    shutil.copy(home / "state" / "collector" / "calls.db", STORED)
     shutil.rmtree(home)
     return {"seconds": cost["wall_seconds"], **cost}

@@ -1,6 +1,9 @@
 //! The config file: a change counts within a second, a bad one is refused in words, and comments stay.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use demarc_tests::{
     process, programs,
@@ -29,6 +32,20 @@ fn a_good_edit_is_in_force_within_a_second_however_it_is_made() {
     fs::write(site.config(), off.replace("upload = false", "upload = true")).unwrap();
     wait::until_true(SOON, "the rewritten file to count", || site.uploads());
     assert!(site.daemon().is_up());
+}
+
+#[test]
+fn an_edit_made_while_demarc_starts_is_not_missed() {
+    let mut site = site();
+    site.launch();
+    // The socket is there before the daemon is confined, let alone looks at the file again: no time must be lost here.
+    let (socket, started) = (site.state().join("control.sock"), Instant::now());
+    while !socket.exists() {
+        assert!(started.elapsed() < LIMIT, "no socket");
+        std::hint::spin_loop();
+    }
+    site.write_config(&site.read_config().replace("upload = true", "upload = false"));
+    wait::until_true(SOON, "the edit to count", || site.answers() && !site.uploads());
 }
 
 #[test]

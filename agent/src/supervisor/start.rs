@@ -166,8 +166,8 @@ fn supervisor(
     let (to_collector, collector) = mpsc::channel(MOST_EVENTS);
     let (to_link, link) = mpsc::channel(MOST_EVENTS);
     let do_not_track = std::env::var_os("DO_NOT_TRACK");
-    // Taken before the files are read, so that a change in between is seen later.
-    let watched_config = Watched::new(config.clone());
+    // What changes while demarc starts must not be missed: the config file was read before, the other one is read below.
+    let watched_config = Watched::read_before(config.clone());
     let watched_site = Watched::new(state.site_file());
     let site = derive::read_site(&state.site_file());
     let enrolled = site.as_ref().ok().and_then(Option::as_ref);

@@ -52,29 +52,35 @@ impl Identity {
 #[derive(Debug)]
 pub(super) struct Watched {
     file: PathBuf,
-    seen: Option<Identity>,
+    /// Its state when it was looked at last, if it ever was.
+    seen: Option<Option<Identity>>,
 }
 
 impl Watched {
     /// Watches from its state now on.
     pub(super) fn new(file: PathBuf) -> Self {
-        let seen = Identity::of(&file);
+        let seen = Some(Identity::of(&file));
         Self { file, seen }
+    }
+
+    /// Watches a file that was read some time ago, nobody knows in which state: it counts as changed.
+    pub(super) fn read_before(file: PathBuf) -> Self {
+        Self { file, seen: None }
     }
 
     /// Whether the file is another one than at the last call that returned true, and has settled.
     pub(super) fn has_changed(&mut self, now: SystemTime) -> bool {
         let identity = Identity::of(&self.file);
-        if identity == self.seen || identity.is_some_and(|identity| !identity.is_settled(now)) {
+        if self.seen == Some(identity) || identity.is_some_and(|identity| !identity.is_settled(now)) {
             return false;
         }
-        self.seen = identity;
+        self.seen = Some(identity);
         true
     }
 
     /// Takes the file as it is now for seen.
     pub(super) fn seen(&mut self) {
-        self.seen = Identity::of(&self.file);
+        self.seen = Some(Identity::of(&self.file));
     }
 }
 
@@ -116,6 +122,19 @@ mod tests {
         fs::rename(root.path().join("new"), &file).unwrap();
         assert!(watched.has_changed(later()));
         fs::remove_file(&file).unwrap();
+        assert!(watched.has_changed(later()));
+        assert!(!watched.has_changed(later()));
+    }
+
+    #[test]
+    fn what_was_read_before_it_was_watched_is_read_once_more() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("demarc.toml");
+        let later = || SystemTime::now() + Duration::from_secs(1);
+        let mut watched = Watched::read_before(file.clone());
+        assert!(watched.has_changed(later()), "it may be gone since");
+        fs::write(&file, "a").unwrap();
+        let mut watched = Watched::read_before(file);
         assert!(watched.has_changed(later()));
         assert!(!watched.has_changed(later()));
     }
