@@ -6,6 +6,7 @@ use super::{
     column::Column,
     index::Found,
     leg::Disposition,
+    scanner::MAX_COLUMNS,
     uniqueid,
     wall::DateCache,
 };
@@ -20,7 +21,7 @@ pub(super) fn read<'a>(found: Found<'a>, dates: &mut DateCache) -> Option<Writte
     if found.odd_between(start, common[3].into()) + found.odd_between(common[4].into(), last.into()) != 0 {
         return None;
     }
-    if count > 21 || matches!(&buffer[start..usize::from(common[0])], QUOTED_MASTER | MASTER) {
+    if count > MAX_COLUMNS || matches!(&buffer[start..usize::from(common[0])], QUOTED_MASTER | MASTER) {
         return None;
     }
     let start = time(column(9), dates)?;

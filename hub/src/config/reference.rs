@@ -3,7 +3,7 @@
 
 use std::{path::Path, time::Duration};
 
-use demarc_reference::{Book, Manual, Section, check_keys, example, file, in_force, manual, page, paths};
+use demarc_reference::{Book, Manual, Section, UNSAID, check_keys, example, file, in_force, manual, page, paths};
 use expect_test::expect_file;
 use serde::Serializer;
 use toml::Table;
@@ -95,6 +95,7 @@ fn the_keys_are_those_that_serde_takes_and_each_has_words() {
 #[test]
 fn the_shipped_example_loads_with_every_line_in_force() {
     let text = std::fs::read_to_string(file("deploy/hub/hub.toml")).unwrap();
+    assert!(!text.contains(UNSAID), "every line has a value");
     let config = Config::parse(&in_force(&text), Path::new("hub.toml"), Path::new("/srv/hub")).unwrap();
     assert_eq!(config.address(), "hub.example.com:443");
     assert_eq!(config.limits, super::Limits::default());

@@ -3,7 +3,11 @@
 use proptest::prelude::*;
 
 use super::{
-    super::scanner::{Columns, scan},
+    super::{
+        asterisk_csv::unquote,
+        column::Column,
+        scanner::{Columns, scan},
+    },
     *,
 };
 
@@ -43,6 +47,12 @@ fn by_index(text: &[u8], fill: impl Fn(&mut Index, &[u8])) -> Records {
         let ends: Vec<usize> = found.ends.iter().map(|&end| end.into()).collect();
         let starts = std::iter::once(found.start).chain(ends.iter().map(|end| end + 1));
         let columns: Vec<_> = starts.zip(ends.iter().copied()).take(SHOWN).collect();
+        for (number, &(start, end)) in columns.iter().enumerate().skip(1) {
+            if found.odd_between(start, end) == 0 {
+                let column = Column { buffer: text, ends: found.ends, number };
+                assert_eq!(unquote(column.raw()).as_deref(), Ok(column.text()), "a plain text stands there as it is");
+            }
+        }
         records.push((
             text[found.start..*ends.last().unwrap()].to_vec(),
             columns.iter().map(|&(start, end)| text[start..end].to_vec()).collect(),
